@@ -1,0 +1,235 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/batchrun/batchrun/ratelimit"
+)
+
+// A task is a record on its way through attempts. It belongs to the dispatcher, or to the
+// worker it was handed to.
+type task struct {
+	rec *Record
+	req *Request
+
+	order    int       // among the records sent, from 1; the dispatcher's
+	attempts int       // failed ones that count
+	first    time.Time // first attempt's start
+	due      time.Time // when it may go again
+	failure  *InvokeError
+	failedIn Timing
+	partial  string // the longest half answer
+
+	throttles     int   // refusals that were this record's own
+	throttleRow   int   // refusals in a row, for its backoff
+	lastAdmission int64 // admissions.seq at its last refusal
+
+	probe        bool          // goes although nothing else may
+	probeTimeout time.Duration // first-token timeout of a probe
+}
+
+// reservation is what the service holds while the call runs, in tokens.
+func (t *task) reservation() int64 {
+	if t.req == nil {
+		return 0
+	}
+	return t.req.InputTokens + t.req.MaxTokens
+}
+
+// An outcome is what a worker tells the dispatcher of a task.
+type outcome struct {
+	task     *task
+	admitted bool // the call was made; otherwise nothing happened to the record
+	fault    *Fault
+	err      *InvokeError
+	response *Response
+	timing   Timing
+	alone    bool // nothing else was in flight when it was sent
+}
+
+// A worker makes one attempt at a time.
+type worker struct {
+	*Runner
+	silentSince atomic.Int64 // start or last event of the attempt in flight, unix ns; 0 when there is none
+	gaps        []time.Duration
+	sorted      []time.Duration
+}
+
+func (w *worker) run(tasks <-chan *task, outcomes chan<- outcome) {
+	for t := range tasks {
+		outcomes <- w.attempt(t)
+	}
+}
+
+// attempt encodes a record if nobody has, waits for a permit and makes one call.
+func (w *worker) attempt(t *task) outcome {
+	if t.req == nil {
+		req, err := w.cfg.Model.Encode(t.rec)
+		if err != nil {
+			return outcome{task: t, fault: faultOf(err)}
+		}
+		t.req = req
+	}
+	gate := w.admission()
+	if t.probe {
+		gate = w.halt
+	}
+	permit, err := w.cfg.Limiter.Acquire(gate, ratelimit.Cost{Input: t.req.InputTokens, MaxTokens: t.req.MaxTokens})
+	if err != nil {
+		return outcome{task: t}
+	}
+	if err := w.cfg.Model.Prepare(gate); err != nil {
+		permit.Fail(ratelimit.Usage{})
+		if gate.Err() != nil {
+			return outcome{task: t}
+		}
+		return outcome{task: t, admitted: true, err: asInvokeError(err)}
+	}
+
+	o := outcome{task: t, admitted: true, alone: w.inFlight.Add(1) == 1}
+	w.cfg.Observer.AttemptStarted()
+	o.response, o.timing, o.err = w.call(t)
+	w.inFlight.Add(-1)
+	w.settle(permit, t, &o)
+	seen := Attempt{Err: o.err, Timing: o.timing}
+	if o.response != nil {
+		seen.Usage, seen.Gaps = o.response.Usage, w.gaps
+	}
+	w.cfg.Observer.AttemptDone(&seen)
+	return o
+}
+
+// call makes the call and keeps its clock.
+func (w *worker) call(t *task) (*Response, Timing, *InvokeError) {
+	ctx, cancel := context.WithCancelCause(w.hard)
+	defer cancel(nil)
+
+	start := time.Now()
+	if t.first.IsZero() {
+		t.first = start
+	}
+	dog := watchdog{start: start, firstToken: w.cfg.FirstTokenTimeout, idle: w.cfg.IdleTimeout, attempt: w.cfg.Timeout, cancel: cancel}
+	if t.probe && t.probeTimeout > 0 {
+		dog.firstToken = min(dog.firstToken, t.probeTimeout)
+	}
+	w.silentSince.Store(start.UnixNano())
+	defer w.silentSince.Store(0)
+	dog.run()
+	defer dog.stop()
+
+	timing := Timing{
+		Started: start, Queued: t.first.Sub(t.rec.ReadAt),
+		FirstToken: -1, FirstText: -1, Total: -1, Elapsed: -1,
+		InterTokenP50: -1, InterTokenMax: -1, ServerFirstByte: -1, ServerTotal: -1,
+	}
+	w.gaps = w.gaps[:0]
+	var lastContent time.Duration
+	var response *Response
+	for ev, err := range w.cfg.Model.Invoke(ctx, t.req) {
+		if err != nil {
+			failure := w.ownTimeout(ctx, asInvokeError(err), time.Since(start))
+			failure.Content = failure.Content || timing.FirstToken >= 0
+			return nil, timing, failure
+		}
+		age := time.Since(start)
+		dog.last.Store(int64(age))
+		w.silentSince.Store(start.UnixNano() + int64(age))
+		if ev.Content {
+			if timing.FirstToken < 0 {
+				timing.FirstToken = age
+				dog.content.Store(true)
+			} else {
+				w.gaps = append(w.gaps, age-lastContent)
+			}
+			lastContent = age
+		}
+		if ev.Text && timing.FirstText < 0 {
+			timing.FirstText = age
+		}
+		if ev.Terminal && timing.Total < 0 {
+			timing.Total = age
+			timing.Elapsed = start.Add(age).Sub(t.first)
+		}
+		if ev.Response != nil {
+			response = ev.Response
+		}
+	}
+	if response == nil || timing.Total < 0 {
+		// A model that ends without either has not kept its contract; that is never an answer.
+		return nil, timing, &InvokeError{Kind: Transient, Type: TypeTruncatedStream, Message: "the stream ended without its last event", Content: timing.FirstToken >= 0}
+	}
+	timing.Connect = response.Connect
+	timing.ServerFirstByte, timing.ServerTotal = response.ServerFirstByte, response.ServerTotal
+	if len(w.gaps) > 0 {
+		w.sorted = append(w.sorted[:0], w.gaps...)
+		slices.Sort(w.sorted)
+		timing.InterTokenP50 = w.sorted[(len(w.sorted)-1)/2]
+		timing.InterTokenMax = w.sorted[len(w.sorted)-1]
+	}
+	return response, timing, nil
+}
+
+// ownTimeout gives the attempt's end its real name: what the transport says after we cut it
+// depends on the protocol (bedrock.md §7.5), so the cause is asked first.
+func (w *worker) ownTimeout(ctx context.Context, e *InvokeError, age time.Duration) *InvokeError {
+	if ctx.Err() == nil {
+		return e
+	}
+	relabel := func(kind, hint string) *InvokeError {
+		e.Kind, e.Type, e.Code = Overload, kind, 0
+		e.Message = fmt.Sprintf("%v after %s; raise %s if the model may take that long", context.Cause(ctx), age.Round(time.Millisecond), hint)
+		return e
+	}
+	switch context.Cause(ctx) {
+	case errFirstTokenTimeout:
+		return relabel(TypeFirstTokenTimeout, "--first-token-timeout")
+	case errIdleTimeout:
+		return relabel(TypeIdleTimeout, "--idle-timeout")
+	case errAttemptTimeout:
+		return relabel(TypeAttemptTimeout, "--timeout")
+	}
+	e.Kind = Interrupted
+	return e
+}
+
+// settle ends the permit with what the call is taken to have used.
+func (w *worker) settle(p ratelimit.Permit, t *task, o *outcome) {
+	if o.err == nil {
+		u := o.response.Usage
+		p.Succeed(ratelimit.Usage{Input: u.InputTokens, CacheWrite: u.CacheWriteInputTokens, Output: u.OutputTokens})
+		return
+	}
+	// The service says nothing of what a broken stream has cost. What was received is the
+	// least of it, at the four bytes a token that the estimates go by.
+	var used ratelimit.Usage
+	if o.err.Content {
+		used = ratelimit.Usage{Input: t.req.InputTokens, Output: int64(len(o.err.Partial)+3) / 4}
+	}
+	switch o.err.Kind {
+	case Throttled:
+		p.Throttled(o.err.Daily)
+	case Overload:
+		p.Overloaded(used)
+	default:
+		p.Fail(used)
+	}
+}
+
+func asInvokeError(err error) *InvokeError {
+	if e, ok := errors.AsType[*InvokeError](err); ok {
+		return e
+	}
+	return &InvokeError{Kind: Transient, Type: TypeConnectionError, Message: err.Error(), Err: err}
+}
+
+func faultOf(err error) *Fault {
+	if f, ok := errors.AsType[*Fault](err); ok {
+		return f
+	}
+	return &Fault{Type: TypeInvalidRecord, Message: err.Error()}
+}

@@ -1,0 +1,56 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+)
+
+// A budget bounds the bytes of requests and answers that are held. Only the reader waits for
+// it: whatever is already in flight may grow past it, and nothing new comes in until it shrank.
+type budget struct {
+	mu    sync.Mutex
+	limit int64
+	used  int64
+	freed chan struct{} // holds a token after a release
+}
+
+func newBudget(limit int64) *budget {
+	return &budget{limit: limit, freed: make(chan struct{}, 1)}
+}
+
+// acquire waits until n more bytes fit, or nothing is held at all: one record always passes.
+func (b *budget) acquire(ctx context.Context, n int64) error {
+	for {
+		b.mu.Lock()
+		if b.used == 0 || b.used+n <= b.limit {
+			b.used += n
+			b.mu.Unlock()
+			return nil
+		}
+		b.mu.Unlock()
+		select {
+		case <-b.freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// add takes n bytes that are there already; negative gives back.
+func (b *budget) add(n int64) {
+	b.mu.Lock()
+	b.used += n
+	b.mu.Unlock()
+	if n < 0 {
+		select {
+		case b.freed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (b *budget) held() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}

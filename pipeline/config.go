@@ -1,0 +1,78 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/batchrun/batchrun/ratelimit"
+)
+
+// Config is a run. Source, Model, Store and Limiter are required; every other field has a default.
+type Config struct {
+	Source  Source
+	Model   Model
+	Store   Store
+	Limiter *ratelimit.Limiter
+
+	ModelID     string // for the rows
+	Concurrency int    // streams in flight at most; default 32
+	MaxAttempts int    // per record, throttles not counted; default 5
+
+	FirstTokenTimeout time.Duration // attempt's start → first content; default 10 min
+	IdleTimeout       time.Duration // silence after the first content; default 5 min
+	Timeout           time.Duration // of an attempt; default 60 min
+
+	MaxBuffer      int64         // bytes of requests and answers held; default 256 MiB. One record always passes.
+	Drain          time.Duration // for calls in flight once ctx has ended, and for a store that fails; default 25 s
+	CommitInterval time.Duration // how long a result may wait to become durable; default 200 ms
+
+	// Proven says that the model answered in an earlier session of this run, so that a first
+	// stretch of refused records is no sign of a wrong job.
+	Proven bool
+
+	Observer Observer             // default: nobody
+	Notify   func(message string) // told of what a person should know, one line each; default: nobody
+	Rand     func() float64       // jitter in [0,1); default math/rand/v2
+}
+
+func (c *Config) setDefaults() error {
+	if c.Source == nil || c.Model == nil || c.Store == nil || c.Limiter == nil {
+		return errors.New("pipeline: Source, Model, Store and Limiter are required")
+	}
+	setDefault(&c.Concurrency, 32)
+	setDefault(&c.MaxAttempts, 5)
+	setDefault(&c.FirstTokenTimeout, 10*time.Minute)
+	setDefault(&c.IdleTimeout, 5*time.Minute)
+	setDefault(&c.Timeout, time.Hour)
+	setDefault(&c.MaxBuffer, 256<<20)
+	setDefault(&c.Drain, 25*time.Second)
+	setDefault(&c.CommitInterval, 200*time.Millisecond)
+	if c.Concurrency < 0 || c.MaxAttempts < 0 || c.MaxBuffer < 0 {
+		return fmt.Errorf("pipeline: Concurrency %d, MaxAttempts %d and MaxBuffer %d must not be negative", c.Concurrency, c.MaxAttempts, c.MaxBuffer)
+	}
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
+	if c.Notify == nil {
+		c.Notify = func(string) {}
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Float64
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+type nobody struct{}
+
+func (nobody) AttemptStarted()      {}
+func (nobody) AttemptDone(*Attempt) {}
+func (nobody) Stored([]*Result)     {}

@@ -1,0 +1,527 @@
+package pipeline
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// throttlesOwn is how often a record may be refused for itself before it becomes an error row.
+	throttlesOwn = 20
+	// firstSent is how many records must be refused alike, before any was not, for the job to be wrong.
+	firstSent = 20
+)
+
+// A dispatcher decides what goes next. One goroutine runs it and owns all of it.
+type dispatcher struct {
+	*Runner
+	intake   <-chan intake
+	tasks    chan<- *task
+	outcomes <-chan outcome
+	results  chan<- *Result
+
+	ready       []*task // may go now
+	waiting     dueHeap // for their next attempt
+	condemned   []*task // out of attempts, while an outage may be the reason
+	active      int     // handed to workers
+	taking      bool    // more may come from intake
+	stopping    bool    // nothing goes any more
+	stopErr     error   // why
+	readErr     error   // why nothing more is taken, if not for the end of the input
+	answered    bool    // a call has succeeded
+	gate        gate
+	health      *health
+	admitted    admissions
+	firstTokens ring // of the last answers
+
+	sentRecords int
+	refused     int          // of the first ones
+	refusal     *InvokeError // how, the same type for all
+	judged      bool         // settled: the first records are no sign of a wrong job
+}
+
+func newDispatcher(r *Runner, in <-chan intake, tasks chan<- *task, outcomes <-chan outcome, results chan<- *Result) *dispatcher {
+	return &dispatcher{
+		Runner: r, intake: in, tasks: tasks, outcomes: outcomes, results: results,
+		taking: true, judged: r.cfg.Proven, gate: gate{mode: Running}, health: newHealth(r.cfg.Concurrency),
+	}
+}
+
+// held counts the records that are neither new nor in flight.
+func (d *dispatcher) held() int { return len(d.ready) + d.waiting.Len() + len(d.condemned) }
+
+// maxHeld bounds them.
+func (d *dispatcher) maxHeld() int { return max(256, 4*d.cfg.Concurrency) }
+
+// run moves records until the input is used up or the run stops, and every task is back.
+func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) error {
+	interrupted := ctx.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	writable := true
+	for {
+		now := time.Now()
+		d.wake(now)
+		d.parked.Store(int64(d.held()))
+		if d.finished() {
+			return d.verdict()
+		}
+		var next *task
+		if !d.stopping && writable {
+			next = d.pick(now)
+		}
+		var out chan<- *task
+		if next != nil {
+			out = d.tasks
+		}
+		var in <-chan intake
+		if next == nil && !d.stopping && writable && d.takes() {
+			in = d.intake
+		}
+		timer.Reset(d.sleep(now))
+
+		select {
+		case out <- next:
+			d.sent(next)
+		case next := <-in:
+			d.take(next)
+		case o := <-d.outcomes:
+			d.active--
+			d.judge(o, time.Now())
+		case <-timer.C:
+		case <-storeChanged:
+			state := storeState(d.storing.Load())
+			writable = state == storeWorks
+			d.followStore(state)
+		case <-interrupted:
+			interrupted = nil
+			d.stop(ErrInterrupted)
+		}
+	}
+}
+
+// finished reports whether nothing is left to do and nobody is out. Tasks that will not go
+// any more are dropped: they have no row and are left.
+func (d *dispatcher) finished() bool {
+	if d.active > 0 {
+		return false
+	}
+	if d.stopping {
+		return true
+	}
+	if d.taking || len(d.ready) > 0 || d.waiting.Len() > 0 {
+		return false
+	}
+	d.release()
+	return true
+}
+
+// verdict is how the run ended.
+func (d *dispatcher) verdict() error {
+	switch {
+	case d.stopErr != nil:
+		return d.stopErr
+	case d.readErr != nil:
+		return d.readErr
+	case !d.judged && d.refused > 0:
+		return d.allRefused()
+	}
+	return nil
+}
+
+// stop ends the run: nothing goes any more, calls in flight may finish.
+func (d *dispatcher) stop(err error) {
+	if d.stopping {
+		return
+	}
+	d.stopping, d.stopErr = true, err
+	d.setMode(Draining)
+	d.stopWork()
+}
+
+// takes reports whether a new record may come in.
+func (d *dispatcher) takes() bool {
+	if !d.taking || d.held() >= d.maxHeld() {
+		return false
+	}
+	return d.gate.open() || d.held() == 0 && d.active == 0 // something to probe with
+}
+
+// take lets a record in, or learns that there are no more.
+func (d *dispatcher) take(next intake) {
+	switch {
+	case next.err != nil:
+		d.taking = false
+		d.readErr = sourceError(next.err) // what was read before it is still sent
+	case next.rec.Fault != nil:
+		d.results <- d.rejection(next.rec)
+	default:
+		d.ready = append(d.ready, &task{rec: next.rec})
+	}
+}
+
+// followStore stops sending while results cannot be kept.
+func (d *dispatcher) followStore(state storeState) {
+	switch {
+	case d.stopping:
+	case state == storeLost:
+		d.stop(nil) // the storer says why
+	case state == storeFails:
+		d.setMode(Blocked)
+		d.closeAdmission()
+	default:
+		d.setMode(d.gate.mode)
+		if d.gate.open() {
+			d.openAdmission()
+		}
+	}
+}
+
+// wake moves tasks whose time has come from waiting to ready.
+func (d *dispatcher) wake(now time.Time) {
+	for d.waiting.Len() > 0 && !d.waiting[0].due.After(now) {
+		d.ready = append(d.ready, heap.Pop(&d.waiting).(*task))
+	}
+}
+
+// sleep is how long nothing happens by itself.
+func (d *dispatcher) sleep(now time.Time) time.Duration {
+	next := now.Add(time.Hour)
+	if d.waiting.Len() > 0 && d.waiting[0].due.Before(next) {
+		next = d.waiting[0].due
+	}
+	if !d.gate.open() && d.gate.probing == nil && d.gate.probeAt.Before(next) && d.gate.probeAt.After(now) {
+		next = d.gate.probeAt
+	}
+	return max(next.Sub(now), 0)
+}
+
+// pick chooses what goes next, without taking it: records that come back before new ones,
+// and a single probe while the gate is shut.
+func (d *dispatcher) pick(now time.Time) *task {
+	if d.gate.open() {
+		if len(d.ready) > 0 {
+			return d.ready[0]
+		}
+		return nil
+	}
+	if d.gate.probing != nil || now.Before(d.gate.probeAt) {
+		return nil
+	}
+	var probe *task
+	switch {
+	case d.gate.confirm != nil:
+		probe = d.gate.confirm
+	case len(d.ready) > 0:
+		probe = d.ready[0]
+	case d.waiting.Len() > 0:
+		probe = d.waiting[0]
+	default:
+		return nil
+	}
+	probe.probe = true
+	probe.probeTimeout = max(probeTimeoutMin, 3*d.firstTokens.p99())
+	return probe
+}
+
+// sent takes a task that a worker has received out of its place.
+func (d *dispatcher) sent(t *task) {
+	d.active++
+	if t.order == 0 {
+		d.sentRecords++
+		t.order = d.sentRecords
+	}
+	switch {
+	case t == d.gate.confirm:
+		d.gate.confirm = nil
+	case len(d.ready) > 0 && d.ready[0] == t:
+		d.ready[0] = nil
+		d.ready = d.ready[1:]
+	default:
+		heap.Pop(&d.waiting)
+	}
+	if !d.gate.open() {
+		d.gate.probing = t
+	}
+}
+
+// judge decides what an outcome means for its record and for the job.
+func (d *dispatcher) judge(o outcome, now time.Time) {
+	t := o.task
+	probe := d.gate.probing == t
+	t.probe = false
+	if probe {
+		d.gate.probing = nil
+	}
+	switch {
+	case o.fault != nil:
+		d.reopenIf(probe)
+		t.rec.Fault = o.fault
+		d.results <- d.rejection(t.rec)
+		return
+	case !o.admitted:
+		d.ready = slices.Insert(d.ready, 0, t)
+		return
+	case o.err == nil:
+		d.succeed(t, o, probe)
+		return
+	case o.err.Kind == Interrupted:
+		return // no row: it is left
+	}
+	if o.err.Partial != "" && len(o.err.Partial) >= len(t.partial) {
+		t.partial = o.err.Partial
+	}
+	t.failure, t.failedIn = o.err, o.timing
+	switch o.err.Kind {
+	case Throttled:
+		d.throttled(t, o, now, probe)
+	case NotReady:
+		d.notReady(t, now, probe)
+	case JobFatal:
+		d.jobFatal(t, now, probe)
+	case RecordFatal:
+		d.reopenIf(probe)
+		d.health.add(t, false)
+		d.fail(t)
+	default:
+		d.failed(t, now, probe)
+	}
+}
+
+func (d *dispatcher) succeed(t *task, o outcome, probe bool) {
+	d.answered = true
+	d.judged = d.judged || t.order <= firstSent
+	d.reopenIf(probe)
+	d.health.add(t, false)
+	d.admitted.admit(t.reservation())
+	d.firstTokens.add(o.timing.FirstToken)
+	if !d.health.suspect(d.cfg.MaxAttempts) {
+		d.release()
+	}
+	d.budget.add(int64(len(o.response.Output) + len(o.response.Text)))
+	d.results <- &Result{
+		Record: t.rec, ModelID: d.cfg.ModelID, Request: t.req,
+		Response: o.response, Timing: o.timing, Attempts: t.attempts + 1,
+	}
+	t.rec, t.req = nil, nil
+}
+
+// throttled sends a record round again. It costs no attempt, unless only this record is refused.
+func (d *dispatcher) throttled(t *task, o outcome, now time.Time, probe bool) {
+	d.reopenIf(probe) // the service is there
+	d.health.add(t, false)
+	t.throttleRow++
+	if o.alone || d.admitted.since(t.lastAdmission, t.reservation()) {
+		t.throttles++
+	}
+	t.lastAdmission = d.admitted.seq
+	if t.throttles >= throttlesOwn {
+		d.fail(t)
+		return
+	}
+	// The limiter holds everybody after a refusal. A record that is refused again and again
+	// also steps back behind the others.
+	if t.throttleRow == 1 {
+		d.ready = append(d.ready, t)
+		return
+	}
+	d.park(t, now.Add(backoff(t.throttleRow-1, d.cfg.Rand)))
+}
+
+func (d *dispatcher) notReady(t *task, now time.Time, probe bool) {
+	switch {
+	case d.gate.mode != Waking:
+		d.shut(Waking, now, fmt.Sprintf("the model is not ready (%s); trying one call at a time", Clip(t.failure.Error())))
+	case probe:
+		d.gate.wait(now)
+	}
+	d.ready = append(d.ready, t)
+	if now.Sub(d.gate.since) >= patience {
+		d.stop(&StopError{Reason: StopNotReady, Err: t.failure, Detail: fmt.Sprintf("the model did not become ready in %v", patience)})
+	}
+}
+
+// jobFatal confirms with one more call before it believes that nothing can succeed.
+func (d *dispatcher) jobFatal(t *task, now time.Time, probe bool) {
+	switch {
+	case d.gate.mode == Confirm && probe:
+		d.stop(&StopError{Reason: StopJobFatal, Err: t.failure, Detail: "no call can succeed, which a second one with fresh credentials confirmed"})
+		return
+	case d.gate.mode == Confirm:
+		d.ready = append(d.ready, t)
+		return
+	}
+	d.cfg.Model.Refresh()
+	d.shut(Confirm, now, fmt.Sprintf("%s; resolving credentials anew and trying once more", Clip(t.failure.Error())))
+	d.gate.probeAt, d.gate.confirm = now, t
+}
+
+// failed is for overload and transient errors: again, up to the record's attempts, which do
+// not count while the service is out.
+func (d *dispatcher) failed(t *task, now time.Time, probe bool) {
+	if d.gate.mode == Outage || d.gate.mode == Waking {
+		if probe {
+			d.gate.wait(now)
+		}
+		d.ready = append(d.ready, t)
+		if d.gate.mode == Outage && !d.answered && !d.cfg.Proven && now.Sub(d.gate.since) >= patience {
+			d.stop(&StopError{Reason: StopNoService, Err: t.failure, Detail: fmt.Sprintf("no call has succeeded in %v", patience)})
+		}
+		return
+	}
+	d.reopenIf(probe)
+	t.attempts++
+	d.health.add(t, true)
+	switch {
+	case d.health.ill():
+		d.park(t, now)
+		d.outage(now)
+	case t.attempts < d.cfg.MaxAttempts:
+		d.park(t, now.Add(backoff(t.attempts, d.cfg.Rand)))
+	case d.health.suspect(d.cfg.MaxAttempts) && d.othersLeft():
+		d.condemned = append(d.condemned, t)
+	default:
+		d.fail(t)
+	}
+}
+
+// outage gives the attempts back that tripped it, and lets single probes find its end.
+func (d *dispatcher) outage(now time.Time) {
+	why := d.waiting[0].failure // parked by the failure that tripped it, or before
+	d.health.giveBack()
+	for _, t := range d.condemned {
+		t.attempts = min(t.attempts, d.cfg.MaxAttempts-1)
+		d.park(t, now)
+	}
+	d.condemned = nil
+	d.shut(Outage, now, fmt.Sprintf("nearly all of the last %d calls failed (%s): waiting for the service, one call at a time", d.health.size, Clip(why.Error())))
+}
+
+func (d *dispatcher) othersLeft() bool {
+	return d.taking || d.active > 0 || len(d.ready) > 0 || d.waiting.Len() > 0
+}
+
+// shut closes the gate. Tasks that wait for a permit come back unsent.
+func (d *dispatcher) shut(mode Mode, now time.Time, notice string) {
+	d.gate.shut(mode, now)
+	d.setMode(mode)
+	d.closeAdmission()
+	d.cfg.Notify(notice)
+}
+
+// reopenIf opens the gate after its probe found the service there.
+func (d *dispatcher) reopenIf(probe bool) {
+	if !probe || d.stopping {
+		return
+	}
+	was := d.gate.mode
+	d.gate = gate{mode: Running}
+	d.health.forget()
+	d.setMode(Running)
+	d.openAdmission()
+	for _, t := range d.waiting { // equal, so the heap stays one: they waited long enough
+		t.due = time.Time{}
+	}
+	if was != Confirm {
+		d.cfg.Notify("the service answers again")
+	}
+}
+
+// park lets a task wait until due.
+func (d *dispatcher) park(t *task, due time.Time) {
+	t.due = due
+	heap.Push(&d.waiting, t)
+}
+
+// release writes the error rows of those whose failures were no outage.
+func (d *dispatcher) release() {
+	for _, t := range d.condemned {
+		d.fail(t)
+	}
+	d.condemned = nil
+}
+
+// fail makes the error row of a record that was sent.
+func (d *dispatcher) fail(t *task) {
+	e := t.failure
+	d.results <- &Result{
+		Record: t.rec, ModelID: d.cfg.ModelID, Request: t.req, Timing: t.failedIn,
+		Attempts: max(t.attempts, 1), Partial: t.partial,
+		Err: &RowError{Code: e.Code, Type: e.Type, Message: e.Message, Retryable: e.Retryable(), RequestID: e.RequestID},
+	}
+	d.budget.add(int64(len(t.partial)))
+	t.rec, t.req = nil, nil
+	d.judgeFirst(t.order, e)
+}
+
+// judgeFirst stops the job when the first records it sent were all refused alike: then it is
+// the job that is wrong, and not twenty records.
+func (d *dispatcher) judgeFirst(order int, e *InvokeError) {
+	if d.judged || order > firstSent {
+		return
+	}
+	if e.Kind != RecordFatal || d.refusal != nil && d.refusal.Type != e.Type {
+		d.judged = true
+		return
+	}
+	d.refused++
+	d.refusal = e
+	if d.refused >= firstSent {
+		d.stop(d.allRefused())
+	}
+}
+
+func (d *dispatcher) allRefused() error {
+	return &StopError{
+		Reason: StopAllRefused, Err: d.refusal,
+		Detail: fmt.Sprintf("all of the first %d records sent were refused alike", d.refused),
+	}
+}
+
+func (d *dispatcher) rejection(rec *Record) *Result {
+	return &Result{Record: rec, ModelID: d.cfg.ModelID, Err: &RowError{Type: rec.Fault.Type, Message: rec.Fault.Message}}
+}
+
+// A dueHeap orders tasks by the time they may go again.
+type dueHeap []*task
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push adds a task; use heap.Push.
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(*task)) }
+
+// Pop takes the last task; use heap.Pop.
+func (h *dueHeap) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return t
+}
+
+// A ring keeps the last durations it was given.
+type ring struct {
+	values [512]time.Duration
+	n      int
+}
+
+func (r *ring) add(d time.Duration) {
+	r.values[r.n%len(r.values)] = d
+	r.n++
+}
+
+// p99 is 0 while nothing was added.
+func (r *ring) p99() time.Duration {
+	n := min(r.n, len(r.values))
+	if n == 0 {
+		return 0
+	}
+	sorted := slices.Clone(r.values[:n])
+	slices.Sort(sorted)
+	return sorted[(n-1)*99/100]
+}

@@ -1,0 +1,105 @@
+package pipeline
+
+import "time"
+
+// Gaps between single probes: thirty or so in twenty minutes of outage, and at most the cap
+// and one call until the end of it is seen.
+const (
+	probeGapFirst  = time.Second
+	probeGapGrowth = 1.6
+	probeGapCap    = 40 * time.Second
+
+	// probeTimeoutMin is the least a probe waits for its first token.
+	probeTimeoutMin = 15 * time.Second
+
+	// patience is how long a model may take to wake up, and a service that never answered to answer.
+	patience = 15 * time.Minute
+)
+
+// A gate is shut while the job as a whole waits: then one task at a time goes, as a probe.
+type gate struct {
+	mode    Mode
+	since   time.Time
+	probeAt time.Time
+	gap     time.Duration
+	probing *task // in flight
+	confirm *task // the one to send in Confirm
+}
+
+func (g *gate) open() bool { return g.mode == Running }
+
+func (g *gate) shut(mode Mode, now time.Time) {
+	if g.mode != mode {
+		g.since = now
+	}
+	g.mode, g.gap, g.probing, g.confirm = mode, probeGapFirst, nil, nil
+	g.probeAt = now.Add(g.gap)
+}
+
+// wait sets the time of the next probe after one has failed.
+func (g *gate) wait(now time.Time) {
+	g.probing = nil
+	g.gap = min(time.Duration(float64(g.gap)*probeGapGrowth), probeGapCap)
+	g.probeAt = now.Add(g.gap)
+}
+
+// A health window remembers how the last calls went, and who made them.
+type health struct {
+	size   int
+	calls  []call
+	next   int
+	failed int
+	streak int // failures since the last call that did not fail
+}
+
+type call struct {
+	task   *task // of a failed call, while the record is not finished
+	failed bool
+}
+
+func newHealth(concurrency int) *health { return &health{size: max(20, concurrency)} }
+
+func (h *health) add(t *task, failed bool) {
+	if len(h.calls) < h.size {
+		h.calls = append(h.calls, call{})
+	}
+	c := &h.calls[h.next]
+	if c.failed {
+		h.failed--
+	}
+	*c = call{failed: failed}
+	if failed {
+		c.task = t
+		h.failed++
+		h.streak++
+	} else {
+		h.streak = 0
+	}
+	h.next = (h.next + 1) % h.size
+}
+
+// ill reports whether nearly all of a full window failed: nine in ten. Five attempts would lose
+// more than half of all records then.
+func (h *health) ill() bool { return len(h.calls) == h.size && h.failed*10 >= h.size*9 }
+
+// suspect reports whether the last calls, n in a row or nine in ten of those there were, failed:
+// an outage may have begun that the window cannot tell yet.
+func (h *health) suspect(n int) bool {
+	return h.streak >= n || len(h.calls) > 0 && h.failed*10 >= len(h.calls)*9
+}
+
+// giveBack returns the attempts that the window's failures cost, and forgets it.
+func (h *health) giveBack() {
+	for _, c := range h.calls {
+		if c.task != nil && c.task.attempts > 0 {
+			c.task.attempts--
+		}
+	}
+	h.forget()
+}
+
+// forget empties the window: what it saw tells nothing of the service as it is now.
+func (h *health) forget() {
+	clear(h.calls)
+	h.calls, h.next, h.failed, h.streak = h.calls[:0], 0, 0, 0
+}
