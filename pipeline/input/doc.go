@@ -1,0 +1,34 @@
+// Package input reads the records of a run: JSON Lines from files, globs and the standard input.
+//
+// [Expand] turns what the user typed into names and [Files] gives them their paths. [Scan] goes
+// over them once and takes their prints: counts, a SHA-256, and an 8-byte hash of every line.
+// [Open] gives a [Reader], which is a pipeline.Source. When a run is resumed, [Compare] tells from the
+// prints whether the input is still the same and, if not, names the first line that differs.
+//
+// # Files
+//
+// A file is plain, gzip (of any number of members) or zstd (of any number of frames): its first bytes decide,
+// not its name. A UTF-8 byte order mark at its start is dropped; UTF-16 is refused. A line ends with LF or CRLF,
+// the last one also with the file. Lines of spaces, tabs and carriage returns only are blank: they are
+// counted and not records. What makes two inputs the same are the contents of their lines: compression,
+// line ends and the mark do not count.
+//
+// # Lines
+//
+// A line is a JSON object, at most [MaxLine] bytes long, in one of two forms:
+//
+//	{"recordId"?, "modelInput": {…}, …}
+//	{"recordId"?, "prompt": "…", "system"?: "…", "maxTokens"?: 1024, "temperature"?: 0.2, "stop"?: "…" or ["…"], …}
+//
+// The id is recordId or, where that is missing, null or empty, id: a string of at most [MaxID] bytes
+// or an integer, which stands for its digits. Without one the record is called SOURCE:LINE. Where both are
+// given, recordId is the id and id is a field like any other.
+//
+// Every other field is kept in the record's Metadata as it stands, duplicates and the space inside
+// included; that goes for the optional fields of the short form beside a modelInput, too. A null stands for a field that is
+// not there. A field that has a meaning may come once only. modelInput is never parsed beyond its
+// grammar, so a name may come twice in it. Bytes that are not UTF-8, and \u escapes that are half
+// of a surrogate pair, are faults wherever they stand: no other reader of the rows could be relied on to take them.
+//
+// A line that cannot be sent is a record with a Fault. Columns are bytes, counted from 1, after the byte order mark.
+package input
