@@ -1,0 +1,398 @@
+package ratelimit
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	minute     = 60 // seconds
+	secondSlot = 250 * time.Millisecond
+	daySlot    = 5 * time.Minute
+	settled    = 2 * time.Second // after this long a request that was not refused counts as admitted
+	blameFor   = 10 * time.Second
+)
+
+// A cause is what keeps the head of the queue waiting.
+type cause uint8
+
+const (
+	byWorkers cause = iota // nobody waits
+	byConcurrency
+	byRequests
+	byTokens
+	byDay
+	byService
+	causes
+)
+
+var causeNames = [causes]string{BoundByWorkers, BoundByConcurrency, BoundByRequests, BoundByTokens, BoundByDay, BoundByService}
+
+// A verdict says whether a request may go.
+type verdict struct {
+	ok    bool
+	id    uint32    // of the flight, if ok
+	cause cause     // what it waits for, if not
+	paced bool      // it waits for a pace, and not for a window to move
+	at    time.Time // when to ask again; zero: only an ended flight can help
+}
+
+// A flight is a request on its way.
+type flight struct {
+	gen    uint32 // flights are used again, permits are not
+	live   bool
+	cost   Cost
+	began  time.Time
+	minute int64   // its slot in the minute's ledger
+	day    int64   // and in the day's
+	held   float64 // tokens booked in the ledgers
+	expect float64 // tokens it is expected to settle at
+	paced  bool    // the pacer was asked and has taken them
+}
+
+// A core is the limiter without clock, lock and queue. Its methods take the time, which must not go back.
+type core struct {
+	rpm, tpm, tpd float64 // 0: not stated
+	rand          func() float64
+
+	minute, day ledger
+	tokens      bucket
+	requests    *rate.Limiter
+	drain       bool // requests: what was saved is to be forgotten when the hold is over
+
+	tokenPace, requestPace pace
+	tokenFloor             float64 // tokens per second: one request a minute
+	service, daily         hold
+	streams                concurrency
+	predict                predictor
+	refusal                time.Duration // how long a refusal takes to come back, a running mean
+
+	flights  []flight
+	idle     []uint32 // flights not in use
+	inFlight int
+	refused  int64
+
+	bound      cause     // what the head of the queue waits for
+	boundPaced bool      // see verdict
+	asOf       time.Time // waits are counted up to here
+	waits      [causes]time.Duration
+	lastPaced  cause // byTokens or byRequests, whichever bound last,
+	lastPacedT time.Time
+}
+
+func newCore(o Options, now time.Time) *core {
+	c := &core{
+		rpm: o.RequestsPerMinute, tpm: o.TokensPerMinute, tpd: o.TokensPerDay,
+		rand:        o.Rand,
+		minute:      newLedger(now, minute*time.Second, secondSlot),
+		day:         newLedger(now, 24*time.Hour, daySlot),
+		tokens:      bucket{last: now},
+		requests:    rate.NewLimiter(rate.Inf, 1), // it starts full, so with room for one request only
+		tokenPace:   newPace(o.TokensPerMinute),
+		requestPace: newPace(o.RequestsPerMinute),
+		tokenFloor:  1.0 / minute,
+		streams:     concurrency{most: float64(o.Concurrency), limit: float64(o.Concurrency)},
+		predict:     predictor{burndown: o.Burndown},
+		asOf:        now,
+	}
+	c.tokens.setRate(now, c.tokenPace.x)
+	c.paceRequests(now)
+	return c
+}
+
+// paceRequests makes the pace of requests that of the rate limiter, with one second of it as burst.
+func (c *core) paceRequests(now time.Time) {
+	x := c.requestPace.x
+	if math.IsInf(x, 1) {
+		return
+	}
+	c.requests.SetLimitAt(now, rate.Limit(x))
+	if burst := max(1, int(min(x, 1<<30))); burst != c.requests.Burst() {
+		c.requests.SetBurstAt(now, burst)
+	}
+}
+
+// drainRequests takes what the rate limiter has saved, but for one request.
+func (c *core) drainRequests(now time.Time) {
+	if n := int(c.requests.TokensAt(now)) - 1; n > 0 {
+		c.requests.ReserveN(now, n)
+	}
+}
+
+// account lets time pass for the statistics and for the growth of paces.
+func (c *core) account(now time.Time) {
+	d := now.Sub(c.asOf)
+	if d <= 0 {
+		return
+	}
+	c.asOf = now
+	c.minute.advance(now)
+	c.day.advance(now)
+	c.waits[c.bound] += d
+	if !c.boundPaced {
+		return
+	}
+	attempts := c.minute.sum.accepted / minute
+	switch c.bound {
+	case byTokens:
+		if c.tokenPace.learned() {
+			c.tokenPace.grow(d, c.minute.sum.use/minute, attempts, c.tokenFloor)
+			c.tokens.setRate(now, c.tokenPace.x)
+		}
+	case byRequests:
+		if c.requestPace.learned() {
+			c.requestPace.grow(d, attempts, attempts, 1.0/minute)
+			c.paceRequests(now)
+		}
+	}
+}
+
+// waiting notes what the head of the queue waits for; byWorkers says that there is none. Account first.
+func (c *core) waiting(now time.Time, v verdict) {
+	c.bound, c.boundPaced = v.cause, v.paced
+	if v.cause == byTokens || v.cause == byRequests {
+		c.lastPaced, c.lastPacedT = v.cause, now
+	}
+}
+
+// admit lets a request go, or says what it waits for.
+func (c *core) admit(now time.Time, cost Cost) verdict {
+	c.account(now)
+	if at := c.daily.ready(now, dayProbe); at.After(now) {
+		return verdict{cause: byDay, at: at}
+	}
+	if at := c.service.ready(now, c.verdictAfter()); at.After(now) {
+		return verdict{cause: byService, at: at}
+	}
+	if c.drain {
+		c.drain = false
+		c.drainRequests(now)
+	}
+	expect := c.predict.expect(cost)
+	held := max(math.Ceil(expect), reserve(cost))
+	if c.tpd > 0 && c.day.sum.held > 0 && c.day.sum.held+held > c.tpd {
+		return verdict{cause: byDay, at: c.day.freed(max(0, c.tpd-held), heldTokens)}
+	}
+	if c.tpm > 0 && c.minute.sum.held > 0 && c.minute.sum.held+held > c.tpm {
+		return verdict{cause: byTokens, at: c.minute.freed(max(0, c.tpm-held), heldTokens)}
+	}
+	if at := c.tokens.ready(now); at.After(now) {
+		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
+	}
+	if c.rpm > 0 && c.minute.sum.sent > 0 && c.minute.sum.sent+1 > c.rpm {
+		return verdict{cause: byRequests, at: c.minute.freed(max(0, c.rpm-1), sentRequests)}
+	}
+	paced := !math.IsInf(c.requestPace.x, 1)
+	if paced {
+		// The limiter has the last word below; it takes while it answers, so streams come first.
+		if need := 1 - c.requests.TokensAt(now); need > 1e-9 {
+			return verdict{cause: byRequests, paced: true, at: soon(now, now.Add(seconds(need/c.requestPace.x)))}
+		}
+	}
+	if !c.streams.fits(c.inFlight) {
+		return verdict{cause: byConcurrency}
+	}
+	if paced && !c.requests.AllowN(now, 1) {
+		return verdict{cause: byRequests, paced: true, at: now.Add(time.Microsecond)}
+	}
+
+	if len(c.idle) == 0 {
+		c.idle = append(c.idle, uint32(len(c.flights)))
+		c.flights = append(c.flights, flight{})
+	}
+	id := c.idle[len(c.idle)-1]
+	c.idle = c.idle[:len(c.idle)-1]
+	c.inFlight++
+	f := &c.flights[id]
+	*f = flight{
+		gen: f.gen + 1, live: true, cost: cost, began: now,
+		minute: c.minute.cur, day: c.day.cur, held: held, expect: expect,
+		paced: !math.IsInf(c.tokens.rate, 1),
+	}
+	c.minute.add(f.minute, slot{held: held, use: expect, sent: 1, accepted: 1})
+	c.day.add(f.day, slot{held: held})
+	c.tokens.take(now, expect)
+	c.service.admitted(now, id)
+	c.daily.admitted(now, id)
+	return verdict{ok: true, id: id}
+}
+
+// soon bounds a wait for a pace, which may grow meanwhile.
+func soon(now, at time.Time) time.Time {
+	if most := now.Add(time.Second); at.After(most) {
+		return most
+	}
+	return at
+}
+
+// verdictAfter is how long to wait for a refusal: more than a round trip.
+func (c *core) verdictAfter() time.Duration {
+	return min(max(probeLeast, c.refusal*3/2), probeMost)
+}
+
+// take ends a flight, if the generation is that of the permit.
+func (c *core) take(now time.Time, id, gen uint32) (flight, bool) {
+	if int(id) >= len(c.flights) {
+		return flight{}, false
+	}
+	f := &c.flights[id]
+	if !f.live || f.gen != gen {
+		return flight{}, false
+	}
+	c.account(now)
+	f.live = false
+	c.idle = append(c.idle, id)
+	c.inFlight--
+	return *f, true
+}
+
+// book replaces what a flight was thought to cost by what it did. One that is no more in a
+// window owes there only what it took above its reservation, and owes it now.
+func (c *core) book(now time.Time, f *flight, tokens float64, requests slot) {
+	d := requests
+	d.held, d.use = tokens-f.held, tokens-f.expect
+	if !c.minute.add(f.minute, d) && d.held > 0 {
+		c.minute.add(c.minute.cur, slot{held: d.held})
+	}
+	if !c.day.add(f.day, slot{held: d.held}) && d.held > 0 {
+		c.day.add(c.day.cur, slot{held: d.held})
+	}
+	if f.paced { // else it would be given back what it never took
+		c.tokens.take(now, d.use)
+	}
+}
+
+// succeed ends a flight that was served.
+func (c *core) succeed(now time.Time, id, gen uint32, u Usage) {
+	f, ok := c.take(now, id, gen)
+	if !ok {
+		return
+	}
+	c.book(now, &f, c.predict.settle(u), slot{})
+	c.predict.learn(f.cost, u)
+	c.streams.succeeded(c.inFlight + 1)
+	c.service.ended(id, false)
+	c.daily.ended(id, false)
+}
+
+// fail ends a flight that was not served, for reasons that are not the quota's.
+func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
+	f, ok := c.take(now, id, gen)
+	if !ok {
+		return
+	}
+	c.book(now, &f, c.predict.settle(u), slot{})
+	if overload {
+		c.streams.overloaded(now, f.began)
+	}
+	c.service.ended(id, false)
+	c.daily.ended(id, true)
+}
+
+// unsend ends a flight that never left.
+func (c *core) unsend(now time.Time, id, gen uint32) {
+	f, ok := c.take(now, id, gen)
+	if !ok {
+		return
+	}
+	c.book(now, &f, 0, slot{sent: -1, accepted: -1})
+	c.service.ended(id, true)
+	c.daily.ended(id, true)
+}
+
+// throttled ends a flight that the service refused.
+func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
+	f, ok := c.take(now, id, gen)
+	if !ok {
+		return
+	}
+	c.refused++
+	c.book(now, &f, 0, slot{accepted: -1})
+	if day {
+		c.service.ended(id, false)
+		if c.daily.counts(f.began) {
+			going := c.daily.active() && c.daily.id == id
+			c.daily.ended(id, false)
+			c.daily.refusedDay(now, going, c.rand())
+		}
+		return
+	}
+	c.daily.ended(id, true)
+	if took := now.Sub(f.began); c.refusal == 0 {
+		c.refusal = took
+	} else {
+		c.refusal += (took - c.refusal) / 8
+	}
+	if !c.service.counts(f.began) {
+		c.relearn(now, &f)
+		return
+	}
+	c.learn(now, &f)
+	var earn time.Duration
+	if x := c.tokenPace.x; !math.IsInf(x, 1) {
+		earn = seconds(1.5 * f.held / x)
+	}
+	c.service.refused(now, earn, c.rand())
+	c.tokens.pause(now, c.service.until)
+	c.drain = true
+}
+
+// learn cuts the pace that is to blame for a refusal, if it is time and the refusal says something about the pace.
+func (c *core) learn(now time.Time, f *flight) {
+	// The pace that bound last. Where none did, tokens: not every model has a quota of requests.
+	blame := byTokens
+	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
+		blame = byRequests
+	}
+	last := c.tokenPace.last
+	if c.requestPace.last.After(last) {
+		last = c.requestPace.last
+	}
+	if !last.IsZero() {
+		if now.Sub(last) < cutEvery || !f.began.After(last) {
+			return
+		}
+		// A service that has admitted nothing since the last cut would refuse at any pace: an
+		// outage, or a window still full. Cutting then would leave nothing to come back to.
+		from, to := c.minute.number(last)+1, c.minute.number(now.Add(-settled))
+		if c.minute.between(from, to, acceptedRequests) <= 0 {
+			return
+		}
+	}
+	if blame == byRequests {
+		c.requestPace.cut(now, c.minute.sum.accepted/minute, 1.0/minute)
+		c.paceRequests(now)
+		return
+	}
+	c.tokenFloor = max(1, f.expect) / minute
+	c.tokenPace.cut(now, c.minute.sum.use/minute, c.tokenFloor)
+	c.tokens.setRate(now, c.tokenPace.x)
+}
+
+// relearn corrects a cut by the refusals that arrive just after it: what it took for admitted was not.
+func (c *core) relearn(now time.Time, f *flight) {
+	if p := &c.requestPace; p.echo(now, f.began) {
+		p.correct(c.minute.sum.accepted/minute, 1.0/minute)
+		c.paceRequests(now)
+	}
+	if p := &c.tokenPace; p.echo(now, f.began) {
+		p.correct(c.minute.sum.use/minute, c.tokenFloor)
+		c.tokens.setRate(now, p.x)
+	}
+}
+
+// restore books what an earlier run sent.
+func (c *core) restore(now time.Time, age time.Duration, requests int64, tokens float64) {
+	c.account(now)
+	age = max(age, 0)
+	tokens = math.Ceil(max(tokens, 0))
+	n := float64(max(requests, 0))
+	if at := now.Add(-age); age <= minute*time.Second {
+		c.minute.add(c.minute.number(at), slot{held: tokens, use: tokens, sent: n, accepted: n})
+	}
+	if age <= 24*time.Hour {
+		c.day.add(c.day.number(now.Add(-age)), slot{held: tokens})
+	}
+}

@@ -1,0 +1,481 @@
+package ratelimit
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+	"pgregory.net/rapid"
+)
+
+var epoch = time.Unix(1_800_000_017, 0)
+
+func after(d time.Duration) time.Time { return epoch.Add(d) }
+
+// The worked example of AWS's page on token burndown.
+func TestWorkedExample(t *testing.T) {
+	p := predictor{burndown: 5}
+	u := Usage{Input: 3000, CacheWrite: 1000, Output: 1000}
+	for name, tt := range map[string]struct {
+		max              int64
+		reserve, settled float64
+	}{
+		"far more reserved than settled": {32_000, 36_000, 9_000},
+		"less reserved than settled":     {1_250, 5_250, 9_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := reserve(Cost{Input: 4000, MaxTokens: tt.max}); got != tt.reserve {
+				t.Errorf("reserve = %v, want %v", got, tt.reserve)
+			}
+			if got := p.settle(u); got != tt.settled {
+				t.Errorf("settle(%+v) = %v, want %v", u, got, tt.settled)
+			}
+		})
+	}
+}
+
+func TestCostsAreBoundedAndNotNegative(t *testing.T) {
+	p := predictor{burndown: 15}
+	if got := reserve(Cost{Input: -5, MaxTokens: -1}); got != 0 {
+		t.Errorf("reserve of negative numbers = %v, want 0", got)
+	}
+	if got := p.settle(Usage{Input: -1, CacheWrite: -1, Output: -1}); got != 0 {
+		t.Errorf("settle of negative numbers = %v, want 0", got)
+	}
+	if got := p.settle(Usage{Input: math.MaxInt64, Output: math.MaxInt64}); got > 1e13 {
+		t.Errorf("settle of the largest numbers = %v, want at most 1e13", got)
+	}
+}
+
+func TestPredictorFindsWhatRequestsSettleAt(t *testing.T) {
+	p := predictor{burndown: 5}
+	c := Cost{Input: 1000, MaxTokens: 4000}
+	if got := p.expect(c); got != 5000 {
+		t.Errorf("expect before anything ended = %v, want the reservation, 5000", got)
+	}
+	for range 2000 { // half of the input is read from a cache
+		p.learn(c, Usage{Input: 500, Output: 200})
+	}
+	if got := p.expect(c); math.Abs(got-1500) > 10 {
+		t.Errorf("expect = %v, want about 500 + 5×200", got)
+	}
+	if got := p.expect(Cost{Input: 1000, MaxTokens: 10}); math.Abs(got-550) > 10 {
+		t.Errorf("expect with 10 output tokens at most = %v, want about 500 + 5×10", got)
+	}
+}
+
+// A bucket whose costs are known beforehand is x/time's token bucket, but that a
+// request goes when what went before it is paid for, and not when it is paid for itself.
+func TestBucketPacesLikeRate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		perSecond := rapid.Float64Range(1, 5000).Draw(t, "rate")
+		b := bucket{last: epoch}
+		b.setRate(epoch, perSecond)
+		oracle := rate.NewLimiter(rate.Limit(perSecond), 1<<30)
+		oracle.SetLimitAt(epoch, rate.Limit(perSecond))
+		oracle.ReserveN(epoch, 1<<30) // starts full
+		now, paid := epoch, epoch
+		for range rapid.IntRange(1, 100).Draw(t, "requests") {
+			cost := rapid.IntRange(1, 10_000).Draw(t, "cost")
+			for at := b.ready(now); at.After(now); at = b.ready(now) { // an hour at most
+				now = at
+			}
+			if d := now.Sub(paid).Abs(); d > time.Duration(1+crumb/perSecond*1e9)+time.Microsecond {
+				t.Fatalf("goes at %v, rate says %v", now.Sub(epoch), paid.Sub(epoch))
+			}
+			b.take(now, float64(cost))
+			paid = now.Add(oracle.ReserveN(now, cost).DelayFrom(now))
+		}
+	})
+}
+
+func TestBucket(t *testing.T) {
+	b := bucket{last: epoch}
+	b.setRate(epoch, 100)
+	ready := func(at, want time.Duration) {
+		t.Helper()
+		if got := b.ready(after(at)).Sub(epoch); got != want {
+			t.Errorf("ready at %v: %v, want %v (level %v)", at, got, want, b.level)
+		}
+	}
+	ready(0, 0)
+	b.take(epoch, 1000) // larger than the burst: goes alone, into debt
+	ready(0, 10*time.Second)
+	b.take(after(time.Second), -500) // settled for less
+	ready(time.Second, 5*time.Second)
+	b.take(after(time.Second), 300) // another settled for more
+	ready(time.Second, 8*time.Second)
+	ready(100*time.Second, 100*time.Second) // idle: one second of burst, no more
+	if b.level != 100 {
+		t.Errorf("level after a long wait = %v, want 100", b.level)
+	}
+	b.pause(after(100*time.Second), after(104*time.Second)) // nothing saved before, nor during a hold
+	if b.level != 0 {
+		t.Errorf("level at the start of a hold = %v, want 0", b.level)
+	}
+	b.take(after(101*time.Second), -1000)
+	ready(101*time.Second, 104*time.Second)
+	ready(104*time.Second, 104*time.Second)
+	if b.level != 0 {
+		t.Errorf("level after a hold = %v, want 0", b.level)
+	}
+	b.take(after(104*time.Second), -1000) // a refund is not capped
+	ready(200*time.Second, 200*time.Second)
+	if b.level != 1000 {
+		t.Errorf("level after a refund and a long wait = %v, want 1000", b.level)
+	}
+}
+
+// The ledger against a plain list of everything.
+func TestLedgerIsNeverBelowTheStrictWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const window, width = 10 * time.Second, time.Second
+		l := newLedger(epoch, window, width)
+		type booked struct {
+			at     time.Time
+			n      int64
+			tokens float64
+		}
+		var all []booked
+		now := epoch
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "passes")))
+			if rapid.IntRange(0, 20).Draw(t, "idles") == 0 {
+				now = now.Add(15 * time.Second)
+			}
+			l.advance(now)
+			if len(all) > 0 && rapid.Bool().Draw(t, "corrects") {
+				b := &all[rapid.IntRange(0, len(all)-1).Draw(t, "which")]
+				if l.add(b.n, slot{held: -b.tokens / 2}) {
+					b.tokens -= b.tokens / 2
+				}
+			} else {
+				b := booked{now, l.cur, float64(2 * rapid.IntRange(0, 500).Draw(t, "tokens"))}
+				l.add(b.n, slot{held: b.tokens})
+				all = append(all, b)
+			}
+			least, most := 0.0, 0.0
+			for _, b := range all {
+				if now.Sub(b.at) < window {
+					least += b.tokens
+				}
+				if now.Sub(b.at) < window+width {
+					most += b.tokens
+				}
+			}
+			if l.sum.held < least || l.sum.held > most {
+				t.Fatalf("sum = %v, want between %v and %v", l.sum.held, least, most)
+			}
+			// freed tells the truth, to the slot.
+			want := float64(rapid.IntRange(0, 2000).Draw(t, "want"))
+			if at := l.freed(want, heldTokens); l.sum.held > want {
+				early, late := l, l
+				early.slots, late.slots = append([]slot(nil), l.slots...), append([]slot(nil), l.slots...)
+				early.advance(at.Add(-1))
+				late.advance(at)
+				if early.sum.held <= want || late.sum.held > want {
+					t.Fatalf("freed(%v) = %v from now: %v just before, %v then", want, at.Sub(now), early.sum.held, late.sum.held)
+				}
+			}
+		}
+	})
+}
+
+func TestPaceStaysPositiveAndFinite(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := newPace(rapid.SampledFrom([]float64{0, 1e-6, 1, 600, 1e12}).Draw(t, "stated"))
+		const floor = 1.0 / 60
+		now := epoch
+		for range rapid.IntRange(1, 100).Draw(t, "steps") {
+			d := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "passes"))
+			now = now.Add(d)
+			s60 := rapid.SampledFrom([]float64{0, 1e-9, 0.5, 20, 1e9}).Draw(t, "s60")
+			before := p.x
+			switch rapid.IntRange(0, 2).Draw(t, "what") {
+			case 0:
+				p.cut(now, s60, floor)
+				if !math.IsInf(before, 1) && p.x < min(before/2, floor, p.stated) {
+					t.Fatalf("cut from %v to %v", before, p.x)
+				}
+			case 1:
+				p.correct(s60, floor)
+			case 2:
+				p.grow(d, s60, s60, floor)
+				if p.x < before {
+					t.Fatalf("grew from %v to %v", before, p.x)
+				}
+			}
+			if math.IsNaN(p.x) || p.x < min(floor, p.stated) || p.x > p.stated {
+				t.Fatalf("x = %v (stated %v)", p.x, p.stated)
+			}
+		}
+	})
+}
+
+func TestPaceGrowsOnlyWhileItBindsAndEndsAtWhatWasStated(t *testing.T) {
+	p := newPace(600)
+	p.cut(epoch, 4, 1.0/60)
+	if want := leastCut * share * 10; p.x != want {
+		t.Errorf("pace after a cut to 4 from 10 = %v, want half, %v", p.x, want)
+	}
+	p.cut(epoch, 4, 1.0/60)
+	if want := beta * 4; math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("pace after a cut to 4 from 5 = %v, want %v", p.x, want)
+	}
+	before := p.x
+	p.grow(0, 4, 4, 1.0/60)
+	if p.x != before {
+		t.Errorf("pace grew without binding")
+	}
+	for range 1000 {
+		p.grow(time.Second, p.x, p.x, 1.0/60)
+	}
+	if p.learned() || p.x != share*10 {
+		t.Errorf("pace after long growth = %v, want the stated one, %v", p.x, share*10)
+	}
+}
+
+// What let nothing through for a minute must still be able to rise.
+func TestPaceGrowsFromNothing(t *testing.T) {
+	const floor = 1.0 / 60
+	p := newPace(0)
+	p.cut(epoch, 0, floor)
+	p.cut(epoch, 0, floor)
+	if p.x != floor {
+		t.Errorf("pace after cuts to nothing = %v, want %v", p.x, floor)
+	}
+	for range 3600 {
+		p.grow(time.Second, 0, 0, floor)
+	}
+	if p.x <= floor {
+		t.Error("pace is frozen at its floor")
+	}
+}
+
+func TestHoldDoublesAndIsJittered(t *testing.T) {
+	var h hold
+	now := epoch
+	for i, want := range []time.Duration{200, 400, 800, 1600, 3200, 4000, 4000} {
+		jitter := float64(i%3) / 2 // 0.75, 1, 1.25
+		h.refused(now, 0, jitter)
+		want = time.Duration(float64(want*time.Millisecond) * (0.75 + jitter/2))
+		if got := h.ready(now, probeLeast).Sub(now); got != want {
+			t.Errorf("hold %d lasts %v, want %v", i, got, want)
+		}
+		sent := h.until
+		if got := h.ready(sent, probeLeast); !got.Equal(sent) {
+			t.Errorf("after hold %d: nothing may go for %v", i, got.Sub(sent))
+		}
+		h.admitted(sent, 7)
+		if got, want := h.ready(sent, probeLeast), sent.Add(probeLeast); !got.Equal(want) {
+			t.Errorf("after hold %d a second request may go after %v, want %v", i, got.Sub(sent), probeLeast)
+		}
+		if !h.counts(sent) || h.counts(now) {
+			t.Error("a refusal counts when it was sent after the hold began, and only then")
+		}
+		now = sent.Add(50 * time.Millisecond)
+	}
+	h.refused(h.until.Add(holdAgain+1), 0, 0.5)
+	if h.step != holdFirst {
+		t.Errorf("hold after a quiet time = %v, want %v", h.step, holdFirst)
+	}
+	h = hold{}
+	h.refused(now, time.Minute, 0.5)
+	if h.step != holdFirst2 {
+		t.Errorf("first hold for a request that takes a minute to earn = %v, want %v", h.step, holdFirst2)
+	}
+}
+
+func TestHoldSendsAnotherWhereTheFirstWasLost(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		var h hold
+		h.refused(epoch, 0, 0.5)
+		h.ready(h.until, probeLeast)
+		h.admitted(h.until, 3)
+		h.ended(4, lost) // another
+		if !h.alone {
+			t.Error("the end of another request freed the hold")
+		}
+		h.ended(3, lost)
+		h.admitted(h.until, 5)
+		if h.alone != lost {
+			t.Errorf("lost %v: the next goes alone %v", lost, h.alone)
+		}
+	}
+}
+
+// start makes a core, with a helper that admits what must be admitted.
+func start(t *testing.T, o Options) (c *core, admit func(at time.Duration, c Cost) (id, gen uint32)) {
+	t.Helper()
+	o.Rand = func() float64 { return 0.5 }
+	o.Burndown = max(o.Burndown, 1)
+	o.Concurrency = 1000
+	c = newCore(o, epoch)
+	return c, func(at time.Duration, cost Cost) (id, gen uint32) {
+		t.Helper()
+		v := c.admit(after(at), cost)
+		if !v.ok {
+			t.Fatalf("at %v: %+v, want it admitted", at, v)
+		}
+		return v.id, c.flights[v.id].gen
+	}
+}
+
+// A stream may outlive the windows it was admitted in.
+func TestLateSettlementIsOwedNow(t *testing.T) {
+	c, admit := start(t, Options{TokensPerMinute: 1e6, TokensPerDay: 1e6, Burndown: 5})
+	id, gen := admit(0, Cost{Input: 100, MaxTokens: 100})
+	less, lessGen := admit(time.Second, Cost{Input: 100, MaxTokens: 100})
+	c.succeed(after(2*time.Minute), id, gen, Usage{Input: 100, Output: 100})
+	if c.minute.sum.held != 400 || c.day.sum.held != 800 {
+		t.Errorf("held %v in the minute, %v in the day; want the 400 above the reservation, and 600 + 200", c.minute.sum.held, c.day.sum.held)
+	}
+	c.succeed(after(2*time.Minute), less, lessGen, Usage{Input: 100})
+	if c.minute.sum.held != 400 || c.day.sum.held != 700 {
+		t.Errorf("held %v in the minute, %v in the day; want 400 and 600 + 100", c.minute.sum.held, c.day.sum.held)
+	}
+	id, gen = admit(3*time.Minute, Cost{Input: 100, MaxTokens: 100})
+	held := c.flights[id].held
+	c.succeed(after(48*time.Hour), id, gen, Usage{Input: 1000})
+	if got, want := c.day.sum.held, 1000-held; got != want {
+		t.Errorf("held %v in the day, want the %v above what was reserved two days ago", got, want)
+	}
+}
+
+func TestRefusedRequestStaysCountedAsSent(t *testing.T) {
+	c, admit := start(t, Options{})
+	id, gen := admit(0, small)
+	c.throttled(after(time.Second), id, gen, false)
+	if got, want := c.minute.sum, (slot{sent: 1}); got != want {
+		t.Errorf("minute = %+v, want %+v", got, want)
+	}
+}
+
+// Nothing is stated, so the pacer took nothing: it must not get anything back once it paces.
+func TestRequestsFromBeforeThePaceAreNotRefunded(t *testing.T) {
+	c, admit := start(t, Options{})
+	refused, gen := admit(0, small)
+	before, beforeGen := admit(0, Cost{Input: 1000, MaxTokens: 9000})
+	c.throttled(after(time.Second), refused, gen, false)
+	c.succeed(after(10*time.Second), before, beforeGen, Usage{Input: 1000})
+	if c.tokens.level > c.tokens.burst {
+		t.Errorf("level %v, want no more than the burst, %v", c.tokens.level, c.tokens.burst)
+	}
+}
+
+// When the first refusal arrives, others are still on their way.
+func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
+	c, admit := start(t, Options{})
+	type permit struct{ id, gen uint32 }
+	var ps []permit
+	for range 600 {
+		id, gen := admit(0, small)
+		ps = append(ps, permit{id, gen})
+	}
+	for i, p := range ps[:480] {
+		c.throttled(after(50*time.Millisecond+time.Duration(i)*time.Microsecond), p.id, p.gen, false)
+	}
+	if got, want := c.tokenPace.x*60, beta*120*200; math.Abs(got-want) > 1e-6 {
+		t.Errorf("pace = %v tokens a minute, want %v: 120 of 600 were admitted", got, want)
+	}
+	if c.tokenPace.cuts != 1 {
+		t.Errorf("%d cuts for one storm, want 1", c.tokenPace.cuts)
+	}
+}
+
+func TestPredictionsComeFromWhatWasServed(t *testing.T) {
+	c, admit := start(t, Options{})
+	for i := range 1000 {
+		id, gen := admit(time.Duration(i)*time.Second, Cost{Input: 100, MaxTokens: 900})
+		c.succeed(after(time.Duration(i)*time.Second), id, gen, Usage{Input: 100, Output: 100})
+	}
+	if got := c.predict.expect(Cost{Input: 100, MaxTokens: 900}); math.Abs(got-200) > 5 {
+		t.Errorf("expect = %v, want about 200", got)
+	}
+}
+
+func TestHoldForgetsSavedRequests(t *testing.T) {
+	c, admit := start(t, Options{RequestsPerMinute: 600})
+	id, gen := admit(time.Minute, small)
+	if got := c.requests.TokensAt(after(time.Minute)); got < 8 {
+		t.Fatalf("%v requests saved in a minute, want nearly the burst", got)
+	}
+	c.throttled(after(time.Minute), id, gen, false)
+	admit(time.Minute+holdMost, small)
+	if got := c.requests.TokensAt(after(time.Minute + holdMost)); got >= 1 {
+		t.Errorf("%v requests saved during a hold, want less than one", got)
+	}
+}
+
+func TestPaceDoesNotGrowWhileSomethingElseBinds(t *testing.T) {
+	c, admit := start(t, Options{TokensPerMinute: 60_000})
+	id, gen := admit(0, small)
+	c.throttled(after(time.Second), id, gen, false)
+	x := c.tokenPace.x
+	for i, v := range []verdict{{}, {cause: byConcurrency}, {cause: byService}, {cause: byRequests, paced: true}, {cause: byTokens}} {
+		at := time.Duration(2+i) * time.Minute
+		c.account(after(at))
+		c.minute.add(c.minute.cur, slot{use: 60_000, accepted: 60})
+		c.waiting(after(at), v)
+		c.account(after(at + 59*time.Second))
+		if c.tokenPace.x != x {
+			t.Errorf("pace grew from %v to %v while bound by %+v", x, c.tokenPace.x, v)
+		}
+	}
+	c.account(after(time.Hour))
+	c.minute.add(c.minute.cur, slot{use: 60_000, accepted: 60})
+	c.waiting(after(time.Hour), verdict{cause: byTokens, paced: true})
+	c.account(after(time.Hour + 59*time.Second))
+	if c.tokenPace.x <= x {
+		t.Error("pace did not grow in a minute in which it was what bound")
+	}
+}
+
+// A pace grows while one waits for it: a wait of minutes must not be waited out.
+func TestWaitsForAPaceAreShort(t *testing.T) {
+	c, admit := start(t, Options{TokensPerMinute: 60})
+	admit(0, Cost{Input: 60})
+	if v := c.admit(epoch, Cost{}); v.ok || !v.paced || v.at.Sub(epoch) > time.Second {
+		t.Errorf("%+v, want to be asked again within a second", v)
+	}
+}
+
+func TestConcurrency(t *testing.T) {
+	c := concurrency{most: 10, limit: 10}
+	c.overloaded(after(10*time.Second), after(0))
+	if int(c.limit) != 7 {
+		t.Errorf("limit after an overload = %v, want 7", c.limit)
+	}
+	c.overloaded(after(11*time.Second), after(0))               // began before the cut
+	c.overloaded(after(12*time.Second), after(11*time.Second))  // too soon
+	c.overloaded(after(100*time.Second), after(10*time.Second)) // began before the cut
+	if int(c.limit) != 7 {
+		t.Errorf("limit after echoes of one overload = %v, want 7", c.limit)
+	}
+	for range 100 {
+		c.succeeded(6)
+	}
+	if int(c.limit) != 7 {
+		t.Errorf("limit not in use rose to %v", c.limit)
+	}
+	for range 8 { // a full turn, and a little: the limit grows meanwhile
+		c.succeeded(8)
+	}
+	if int(c.limit) != 8 {
+		t.Errorf("limit after a turn of successes = %v, want 8", c.limit)
+	}
+	for range 1000 {
+		c.succeeded(10)
+	}
+	if c.limit != 10 {
+		t.Errorf("limit after many successes = %v, want 10", c.limit)
+	}
+	for i := range 50 {
+		at := time.Duration(200+10*i) * time.Second
+		c.overloaded(after(at), after(at-time.Second))
+	}
+	if c.limit != 1 || !c.fits(0) || c.fits(1) {
+		t.Errorf("limit after many overloads = %v, want 1", c.limit)
+	}
+}

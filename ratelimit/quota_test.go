@@ -1,0 +1,279 @@
+package ratelimit
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// An oracle is a service that counts everything in strict windows, to the nanosecond, and faults a limiter
+// that passes them. It refuses some requests for no reason.
+type oracle struct {
+	t           *rapid.T
+	sim         *simulation
+	rpm, tpm    float64
+	tpd         float64
+	refuses     float64
+	requests    []time.Time
+	minute, day slidingService
+}
+
+func (o *oracle) admit(now time.Time, r float64) bool {
+	for len(o.requests) > 0 && now.Sub(o.requests[0]) >= time.Minute {
+		o.requests = o.requests[1:]
+	}
+	o.requests = append(o.requests, now)
+	if n := float64(len(o.requests)); o.rpm > 0 && n > max(1, o.rpm) {
+		o.t.Fatalf("%v requests in the last 60 s at %v, quota %v", n, now.Sub(o.sim.start), o.rpm)
+	}
+	if sum := o.minute.sum(now); o.tpm > 0 && sum > 0 && sum+r > o.tpm {
+		o.t.Fatalf("at %v %v tokens were admitted in the last 60 s, and now %v, quota %v", now.Sub(o.sim.start), sum, r, o.tpm)
+	}
+	if sum := o.day.sum(now); o.tpd > 0 && sum > 0 && sum+r > o.tpd {
+		o.t.Fatalf("at %v %v tokens were admitted in the last 24 h, and now %v, quota %v", now.Sub(o.sim.start), sum, r, o.tpd)
+	}
+	if o.sim.rng.Float64() < o.refuses {
+		return false
+	}
+	o.minute.add(now, r)
+	if o.tpd > 0 {
+		o.day.add(now, r)
+	}
+	return true
+}
+
+func (o *oracle) settle(now, began time.Time, r, used float64) {
+	o.minute.settle(now, began, r, used)
+	o.day.settle(now, began, r, used)
+}
+
+func drawJob(t *rapid.T) job {
+	return rapid.SampledFrom([]job{plainJob, tenfold, burnJob, slowJob, {input: 10, max: 20, out: 10, slow: time.Second}}).Draw(t, "job")
+}
+
+// Promise 5: whatever the job and the quota, no window ever holds more than was stated.
+func TestStatedQuotasAreNeverPassed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := Options{
+			RequestsPerMinute: rapid.SampledFrom([]float64{0, 0.5, 1, 7, 60, 1000}).Draw(t, "rpm"),
+			TokensPerMinute:   rapid.SampledFrom([]float64{0, 100, 3000, 60_000, 1_000_000}).Draw(t, "tpm"),
+			Burndown:          rapid.SampledFrom([]float64{1, 1.5, 5, 15}).Draw(t, "burndown"),
+			Concurrency:       rapid.SampledFrom([]int{1, 8, 300}).Draw(t, "concurrency"),
+		}
+		if o.RequestsPerMinute+o.TokensPerMinute == 0 {
+			o.RequestsPerMinute = 7
+		}
+		svc := &oracle{
+			t: t, rpm: o.RequestsPerMinute, tpm: o.TokensPerMinute,
+			refuses: rapid.SampledFrom([]float64{0, 0.01, 0.3}).Draw(t, "refuses"),
+			minute:  slidingService{window: time.Minute}, day: slidingService{window: 24 * time.Hour},
+		}
+		s := simulate(o, svc, drawJob(t), rapid.Uint64().Draw(t, "seed"))
+		svc.sim = s
+		s.run(10 * time.Minute)
+		if s.sent == 0 {
+			t.Fatal("nothing was sent in ten minutes")
+		}
+	})
+}
+
+func TestTheDayIsNeverPassed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := Options{
+			RequestsPerMinute: 0.2,
+			TokensPerDay:      rapid.SampledFrom([]float64{500, 20_000, 100_000}).Draw(t, "tpd"),
+			Burndown:          rapid.SampledFrom([]float64{1, 5}).Draw(t, "burndown"),
+			Concurrency:       8,
+		}
+		svc := &oracle{
+			t: t, rpm: o.RequestsPerMinute, tpd: o.TokensPerDay,
+			minute: slidingService{window: time.Minute}, day: slidingService{window: 24 * time.Hour},
+		}
+		s := simulate(o, svc, drawJob(t), rapid.Uint64().Draw(t, "seed"))
+		svc.sim = s
+		s.run(60 * time.Hour)
+		if s.sent < 2 {
+			t.Fatalf("%d requests in 60 hours", s.sent)
+		}
+	})
+}
+
+// What the accounting itself allows on a service with a sliding window, by a long run of the job.
+func bound(j job, burndown float64) float64 {
+	rng := simulate(Options{Concurrency: 1}, nil, j, 9).rng
+	p := predictor{burndown: burndown}
+	var waste, used float64
+	for range 50_000 {
+		c, u, d := j.next(rng)
+		waste += d.Seconds() * max(0, reserve(c)-p.settle(u))
+		used += p.settle(u)
+	}
+	return 1 / (1 + waste/used/60)
+}
+
+func TestStatedQuotaIsUsed(t *testing.T) {
+	shapes := map[string]func(tpm float64) service{
+		"sliding window":    func(q float64) service { return &slidingService{window: time.Minute, tpm: q} },
+		"bucket of 60 s":    func(q float64) service { return &bucketService{tpm: q, seconds: 60} },
+		"bucket of 10 s":    func(q float64) service { return &bucketService{tpm: q, seconds: 10} },
+		"minute":            func(q float64) service { return &minuteService{tpm: q} },
+		"minute, no refund": func(q float64) service { return &minuteService{tpm: q, strict: true} },
+	}
+	for name, tt := range map[string]struct {
+		job      job
+		burndown float64
+		tpm      float64
+	}{
+		"plain":            {plainJob, 1, 840_000},
+		"max_tokens × 10":  {tenfold, 1, 600_000},
+		"settles above":    {burnJob, 5, 1_020_000},
+		"streams a minute": {slowJob, 1, 1_000_000},
+	} {
+		most := min(bound(tt.job, tt.burndown), share)
+		for shape, svc := range shapes {
+			t.Run(name+", "+shape, func(t *testing.T) {
+				s := simulate(Options{TokensPerMinute: tt.tpm, Burndown: tt.burndown, Concurrency: 1000}, svc(tt.tpm), tt.job, 1)
+				s.measure(3*time.Minute, tt.tpm)
+				used, refused := s.measure(20*time.Minute, tt.tpm)
+				t.Logf("used %.1f%% of a possible %.1f%%, refused %.2f%%", 100*used, 100*most, 100*refused)
+				if used < 0.97*most {
+					t.Errorf("used %.1f%%, want nearly %.1f%%", 100*used, 100*most)
+				}
+				if refused > 0.001 {
+					t.Errorf("refused %.2f%%, want at most 0.1%%", 100*refused)
+				}
+			})
+		}
+	}
+}
+
+func TestUnknownQuotaIsLearned(t *testing.T) {
+	for name, svc := range map[string]func(tpm float64) service{
+		"sliding window":    func(q float64) service { return &slidingService{window: time.Minute, tpm: q} },
+		"bucket of 60 s":    func(q float64) service { return &bucketService{tpm: q, seconds: 60} },
+		"bucket of 10 s":    func(q float64) service { return &bucketService{tpm: q, seconds: 10} },
+		"minute":            func(q float64) service { return &minuteService{tpm: q} },
+		"minute, no refund": func(q float64) service { return &minuteService{tpm: q, strict: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const tpm = 840_000
+			s := simulate(Options{Concurrency: 400}, svc(tpm), plainJob, 1)
+			first, early := s.measure(5*time.Minute, tpm)
+			used, refused := s.measure(25*time.Minute, tpm)
+			t.Logf("used %.1f%%, refused %.2f%%; first five minutes %.1f%%, %.2f%%", 100*used, 100*refused, 100*first, 100*early)
+			if used < 0.93 || refused > 0.01 {
+				t.Errorf("used %.1f%%, refused %.2f%%; want at least 93%% and at most 1%%", 100*used, 100*refused)
+			}
+			if first < 0.85 || early > 0.08 {
+				t.Errorf("first five minutes: used %.1f%%, refused %.2f%%; want at least 85%% and at most 8%%", 100*first, 100*early)
+			}
+		})
+	}
+}
+
+// A switch is a service that refuses everything while it is off.
+type switched struct {
+	service
+	off bool
+}
+
+func (s *switched) admit(now time.Time, r float64) bool { return !s.off && s.service.admit(now, r) }
+
+func TestPaceReturnsAfterTheServiceRecovers(t *testing.T) {
+	const tpm = 840_000
+	for name, o := range map[string]Options{
+		"stated":  {TokensPerMinute: tpm, Concurrency: 400},
+		"learned": {Concurrency: 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			svc := &switched{service: &bucketService{tpm: tpm, seconds: 10}}
+			s := simulate(o, svc, plainJob, 1)
+			s.run(10 * time.Minute)
+			svc.off = true
+			_, refused := s.measure(20*time.Minute, tpm)
+			if refused != 1 {
+				t.Fatalf("refused %v of a service that is off", refused)
+			}
+			n := s.sent
+			svc.off = false
+			s.run(10 * time.Second)
+			if s.sent == n {
+				t.Fatal("nothing was sent in 10 s after the service came back: frozen")
+			}
+			s.run(50 * time.Second)
+			used, _ := s.measure(2*time.Minute, tpm)
+			if used < 0.85 {
+				t.Errorf("used %.1f%% of the quota in the second and third minute, want 85%%; pace %v", 100*used, s.core.tokenPace.x*60)
+			}
+		})
+	}
+}
+
+// Two thirds of the quota go to somebody else for a while.
+func TestStatedQuotaSharedForAWhile(t *testing.T) {
+	const tpm = 840_000
+	svc := &bucketService{tpm: tpm, seconds: 10}
+	s := simulate(Options{TokensPerMinute: tpm, Concurrency: 400}, svc, plainJob, 1)
+	s.run(5 * time.Minute)
+	svc.tpm = tpm / 3
+	s.run(3 * time.Minute)
+	used, refused := s.measure(10*time.Minute, tpm/3)
+	if used < 0.9 || refused > 0.03 {
+		t.Errorf("while shared: used %.1f%% of what was left, refused %.2f%%", 100*used, 100*refused)
+	}
+	if !s.core.tokenPace.learned() {
+		t.Errorf("pace while shared = %v, want it below the stated %v", s.core.tokenPace.x*60, float64(tpm))
+	}
+	svc.tpm = tpm
+	s.run(10 * time.Minute)
+	if s.core.tokenPace.learned() {
+		t.Errorf("pace ten minutes after = %v, want the stated %v", s.core.tokenPace.x*60, float64(tpm))
+	}
+	if used, _ := s.measure(5*time.Minute, tpm); used < 0.95 {
+		t.Errorf("used after: %.1f%%, want 95%%", 100*used)
+	}
+}
+
+// A quota of requests that nobody stated, met by a service that counts requests.
+func TestTooHighRequestsPerMinuteAreLearned(t *testing.T) {
+	const rpm = 600
+	svc := perRequest{&bucketService{tpm: rpm, seconds: 10}}
+	s := simulate(Options{RequestsPerMinute: 3 * rpm, Concurrency: 400}, svc, plainJob, 1)
+	s.run(5 * time.Minute)
+	n, r := s.sent, s.refused
+	s.run(20 * time.Minute)
+	served := float64(s.sent-n-(s.refused-r)) / (20 * rpm)
+	if served < 0.93 || float64(s.refused-r)/float64(s.sent-n) > 0.02 {
+		t.Errorf("served %.1f%%, refused %d of %d", 100*served, s.refused-r, s.sent-n)
+	}
+	if s.core.tokenPace.cuts > 0 || s.core.requestPace.cuts == 0 {
+		t.Errorf("%d cuts of tokens, %d of requests; want requests to blame", s.core.tokenPace.cuts, s.core.requestPace.cuts)
+	}
+}
+
+type perRequest struct{ *bucketService }
+
+func (s perRequest) admit(now time.Time, _ float64) bool { return s.bucketService.admit(now, 1) }
+func (s perRequest) settle(_, _ time.Time, _, _ float64) {}
+
+// A refusal before anything was settled once stopped everything, or nothing: no mean is known yet.
+func TestFirstRequestRefused(t *testing.T) {
+	for name, j := range map[string]job{"plain": plainJob, "without cost": {}} {
+		t.Run(name, func(t *testing.T) {
+			svc := &switched{service: &bucketService{tpm: 840_000, seconds: 60}, off: true}
+			s := simulate(Options{Concurrency: 32}, svc, j, 1)
+			s.run(time.Minute)
+			if s.sent > 32+60*10 {
+				t.Errorf("%d requests in the first minute, none admitted: a storm", s.sent)
+			}
+			svc.off = false
+			s.run(5 * time.Minute)
+			n := s.sent
+			s.run(time.Minute)
+			if got := s.sent - n; got < 300 {
+				t.Errorf("%d requests a minute five minutes after the service came to life, want 300", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package ratelimit
+
+import (
+	"math"
+	"time"
+)
+
+// What a limiter may be bound by; see [Snapshot].
+const (
+	BoundByWorkers     = "workers"     // nobody waits here: there are no more requests at the moment
+	BoundByConcurrency = "concurrency" // the streams in flight
+	BoundByRequests    = "requests"    // requests per minute
+	BoundByTokens      = "tokens"      // tokens per minute
+	BoundByDay         = "day"         // tokens per day
+	BoundByService     = "service"     // a pause after the service refused a request
+)
+
+// A Snapshot is the state of a [Limiter] at one moment.
+type Snapshot struct {
+	// Binding is what the first request in the queue waits for, one of the BoundBy constants.
+	Binding string
+	// InFlight is the number of permits that have not ended.
+	InFlight int
+	// Waiting is the number of calls of Acquire that wait.
+	Waiting int
+	// ConcurrencyLimit is how many streams may be in flight now.
+	ConcurrencyLimit int
+	// RequestsPerMinute is the pace of requests now; 0: none is set.
+	RequestsPerMinute float64
+	// TokensPerMinute is the pace of tokens now, as settled; 0: none is set.
+	TokensPerMinute float64
+	// HoldUntil is when requests may go again after a refusal; zero: they may now.
+	HoldUntil time.Time
+	// Throttled counts the permits that ended in [Permit.Throttled].
+	Throttled int64
+	// Waited says for how long each of the BoundBy constants was what held the queue, since the limiter was
+	// made. It sums to the limiter's age; BoundByWorkers is the time with nobody waiting.
+	Waited map[string]time.Duration
+}
+
+// Share returns the part of the time in which cause was what held the queue, from 0 to 1.
+func (s Snapshot) Share(cause string) float64 {
+	var all time.Duration
+	for _, d := range s.Waited {
+		all += d
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(s.Waited[cause]) / float64(all)
+}
+
+// Snapshot tells how the limiter stands. It is meant to be called now and then, not for each request.
+func (l *Limiter) Snapshot() Snapshot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	c := l.core
+	c.account(now)
+	s := Snapshot{
+		Binding:           causeNames[c.bound],
+		InFlight:          c.inFlight,
+		Waiting:           l.waiting,
+		ConcurrencyLimit:  int(c.streams.limit),
+		RequestsPerMinute: perMinute(c.requestPace.x),
+		TokensPerMinute:   perMinute(c.tokenPace.x),
+		Throttled:         c.refused,
+		Waited:            make(map[string]time.Duration, causes),
+	}
+	for i, d := range c.waits {
+		s.Waited[causeNames[i]] = d
+	}
+	for _, h := range [...]*hold{&c.service, &c.daily} {
+		if h.due && h.until.After(now) && h.until.After(s.HoldUntil) {
+			s.HoldUntil = h.until
+		}
+	}
+	return s
+}
+
+func perMinute(x float64) float64 {
+	if math.IsInf(x, 1) {
+		return 0
+	}
+	return x * minute
+}
