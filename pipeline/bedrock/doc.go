@@ -1,0 +1,27 @@
+// Package bedrock calls the models of Amazon Bedrock through InvokeModelWithResponseStream.
+//
+// A [Model] is one model, made by [New], and implements [pipeline.Model]: it encodes records for the model's family, makes
+// single attempts without any retry below them, assembles the streamed chunks to the body that
+// InvokeModel would have returned, and says of every failure what it means (a [pipeline.Kind]).
+//
+// # What it promises
+//
+//   - A stream that ended without its family's terminal event is an error, in whatever way it ended.
+//   - After the terminal event the stream is read to its end, for two seconds at most: an exception that follows
+//     fails the attempt; a reset, a cut or a stall does not.
+//   - The input of a record is sent byte for byte, and never copied.
+//   - No credential reaches an error.
+//   - No goroutine is left behind, and none is started for a stream but net/http's own.
+//
+// # How it differs from the SDK's own way
+//
+// The SDK resolves configuration and credentials, signs, and reads the errors that come before a stream. The stream itself is
+// read here, from the raw response body (package eventstream), since the SDK's reader takes a truncated stream for a whole one,
+// shares state between the streams of a client, and costs several microseconds a chunk. The request body
+// goes to net/http as a reader of its own, which the SDK does not close under it.
+//
+// # Families
+//
+// A family is the format of requests and streams: claude, nova, llama, titan. It is told from the
+// model id or named by [Options.Family]. Each is one file and one row in a table.
+package bedrock

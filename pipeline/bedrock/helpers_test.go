@@ -1,0 +1,136 @@
+package bedrock
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	sdkstream "github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+
+	"github.com/batchrun/batchrun/pipeline"
+)
+
+// frame encodes a message with the SDK's encoder.
+func frame(payload []byte, headers ...string) []byte {
+	var msg sdkstream.Message
+	for i := 0; i < len(headers); i += 2 {
+		msg.Headers.Set(headers[i], sdkstream.StringValue(headers[i+1]))
+	}
+	msg.Payload = payload
+	var b bytes.Buffer
+	if err := sdkstream.NewEncoder().Encode(&b, msg); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// chunk is the frame of one chunk of an answer.
+func chunk(body string) []byte {
+	return rawChunk(fmt.Sprintf(`{"bytes":%q,"p":"abcdefghijklm"}`, base64.StdEncoding.EncodeToString([]byte(body))))
+}
+
+func rawChunk(payload string) []byte {
+	return frame([]byte(payload), ":event-type", "chunk", ":content-type", "application/json", ":message-type", "event")
+}
+
+func exception(name, message string) []byte {
+	payload, _ := json.Marshal(map[string]string{"message": message})
+	return frame(payload, ":exception-type", name, ":content-type", "application/json", ":message-type", "exception")
+}
+
+func chunks(bodies ...string) (all []byte) {
+	for _, b := range bodies {
+		all = append(all, chunk(b)...)
+	}
+	return all
+}
+
+const requestID = "11111111-2222-3333-4444-555555555555"
+
+// serveStream answers every request with a stream of the given bytes.
+func serveStream(stream []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
+		w.Header().Set("X-Amzn-Requestid", requestID)
+		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
+		_, _ = w.Write(stream)
+	}
+}
+
+const (
+	claudeID = "anthropic.claude-3-haiku-20240307-v1:0"
+	novaID   = "amazon.nova-lite-v1:0"
+	llamaID  = "meta.llama3-8b-instruct-v1:0"
+	titanID  = "amazon.titan-text-express-v1"
+)
+
+// testModel is a model that talks to a server and reads nothing of the environment.
+func testModel(t testing.TB, url, modelID string, change ...func(*Options)) *Model {
+	t.Helper()
+	opts := Options{ModelID: modelID, Region: "us-east-1", EndpointURL: url, IgnoreEnvironment: true}
+	for _, f := range change {
+		f(&opts)
+	}
+	m, err := New(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+func serve(t testing.TB, h http.Handler) string {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// outcome is what came of one attempt.
+type outcome struct {
+	events   []pipeline.Event
+	response *pipeline.Response
+	err      *pipeline.InvokeError
+}
+
+// invoke makes one attempt with a short prompt and checks the contract of the events.
+func invoke(t testing.TB, m *Model) outcome {
+	t.Helper()
+	req, err := m.Encode(&pipeline.Record{Prompt: &pipeline.Prompt{Text: "hello"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return invokeRequest(t, m, req)
+}
+
+func invokeRequest(t testing.TB, m *Model, req *pipeline.Request) (out outcome) {
+	t.Helper()
+	terminal := false
+	for ev, err := range m.Invoke(t.Context(), req) {
+		if out.response != nil || out.err != nil {
+			t.Fatalf("an event after the last: %+v, %v", ev, err)
+		}
+		if err != nil {
+			out.err = err.(*pipeline.InvokeError)
+			continue
+		}
+		if ev.Terminal {
+			if terminal {
+				t.Error("two terminal events")
+			}
+			terminal = true
+		}
+		if ev.Response != nil && !terminal {
+			t.Error("a response without a terminal event before it")
+		}
+		out.events, out.response = append(out.events, ev), ev.Response
+	}
+	if out.response == nil && out.err == nil {
+		t.Error("neither a response nor an error")
+	}
+	return out
+}

@@ -1,0 +1,88 @@
+package bedrock
+
+// A member is one key of a JSON object with its value, both as they stood.
+type member struct{ key, value []byte }
+
+// An object keeps the order of its keys.
+type object []member
+
+// parseObject copies a JSON object. Of a key that comes twice the last value counts.
+func parseObject(raw []byte) object {
+	if len(raw) == 0 {
+		return nil
+	}
+	own := append([]byte(nil), raw...)
+	s := scanner{b: own, slow: true}
+	if !s.open('{') {
+		return nil
+	}
+	var o object
+	var k []byte
+	for s.key(&k) {
+		o.set(string(k), s.raw())
+	}
+	if s.odd {
+		return nil
+	}
+	return o
+}
+
+func (o object) get(key string) []byte {
+	for i := range o {
+		if string(o[i].key) == key {
+			return o[i].value
+		}
+	}
+	return nil
+}
+
+func (o *object) set(key string, value []byte) { o.setAfter("", key, value) }
+
+// setAfter replaces the value of a key in its place; a new key goes behind another, or to the end.
+func (o *object) setAfter(before, key string, value []byte) {
+	at := len(*o)
+	for i := range *o {
+		switch string((*o)[i].key) {
+		case key:
+			(*o)[i].value = value
+			return
+		case before:
+			at = i + 1
+		}
+	}
+	*o = append(*o, member{})
+	copy((*o)[at+1:], (*o)[at:])
+	(*o)[at] = member{[]byte(key), value}
+}
+
+// merge lays the members of other over o.
+func (o *object) merge(other object) {
+	for _, m := range other {
+		o.set(string(m.key), m.value)
+	}
+}
+
+func (o object) append(dst []byte) []byte {
+	dst = append(dst, '{')
+	for i, m := range o {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendRawString(dst, m.key)
+		dst = append(dst, ':')
+		dst = append(dst, m.value...)
+	}
+	return append(dst, '}')
+}
+
+// str is the text of a member that is a string, "" for any other.
+func (o object) str(key string) string {
+	v := o.get(key)
+	if len(v) < 2 || v[0] != '"' {
+		return ""
+	}
+	return unescape(v[1 : len(v)-1])
+}
+
+// integer is the value of a member that is a whole number.
+func (o object) integer(key string) (int64, bool) { return integer(o.get(key)) }

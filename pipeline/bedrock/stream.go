@@ -1,0 +1,260 @@
+package bedrock
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"time"
+
+	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock/eventstream"
+)
+
+// A stream is the state of one response stream. It is used again, for the sake of its buffers.
+type stream struct {
+	frames  *eventstream.Decoder
+	scratch []byte // a chunk without its base64
+	scan    scanner
+	env     envelope
+
+	call    *call
+	asm     assembler
+	sum     summary
+	content bool // content of any kind has come
+	whole   bool // the terminal event has come
+}
+
+func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
+
+func (st *stream) reset(f *family, c *call) {
+	st.frames.Reset(c.response.Body)
+	st.call, st.asm = c, f.assemble()
+	st.sum, st.content, st.whole = summary{}, false, false
+}
+
+// release lets go of what belongs to one call.
+func (st *stream) release() {
+	st.frames.Reset(nil)
+	st.call, st.asm, st.scan, st.env = nil, nil, scanner{}, envelope{}
+	if cap(st.scratch) > 1<<20 {
+		st.scratch = nil
+	}
+}
+
+// A streamFault is what went wrong inside a stream, in the service's words.
+type streamFault struct {
+	name    string // of the exception, or one of pipeline's types
+	message string
+	err     error
+	local   bool // found by us, not told by the service
+}
+
+// take reads one message.
+func (st *stream) take(msg *eventstream.Message) (pipeline.Event, *streamFault) {
+	switch string(msg.MessageType) {
+	case eventstream.TypeException:
+		return pipeline.Event{}, serviceFault(string(msg.ExceptionType), msg.Payload)
+	case eventstream.TypeError:
+		return pipeline.Event{}, &streamFault{name: string(msg.ErrorCode), message: string(msg.ErrorMessage)}
+	case eventstream.TypeEvent:
+		if string(msg.EventType) == "chunk" {
+			return st.chunk(msg.Payload)
+		}
+	}
+	return pipeline.Event{}, nil // an event of tomorrow
+}
+
+// chunk reads one chunk of the answer.
+func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
+	body, err := st.unwrap(payload)
+	var sg signs
+	if err == nil && len(body) > 0 {
+		sg, err = st.assemble(body)
+	}
+	if err != nil {
+		if st.whole { // no more than a broken end
+			return pipeline.Event{}, nil
+		}
+		return pipeline.Event{}, &streamFault{
+			name: pipeline.TypeBadFrame, local: true, err: err,
+			message: "a chunk of the stream could not be decoded: " + err.Error(),
+		}
+	}
+	if len(body) == 0 {
+		return pipeline.Event{}, nil
+	}
+	if st.env.faultType != "" {
+		return pipeline.Event{}, &streamFault{name: st.env.faultType, message: st.env.faultMessage}
+	}
+	if st.env.metrics.came {
+		st.sum.metrics = st.env.metrics
+		sg.terminal = true
+	}
+	st.sum.blocked = st.env.intervened
+	st.sum.intervened = st.sum.intervened || st.env.intervened
+	st.content = st.content || sg.content
+	st.whole = st.whole || sg.terminal
+	return pipeline.Event{Content: sg.content, Text: sg.text}, nil
+}
+
+// assemble hands a chunk's JSON to the family, by the slow way if the fast one does not do.
+func (st *stream) assemble(body []byte) (signs, error) {
+	sg, ok := st.scanChunk(scanner{b: body})
+	if ok {
+		return sg, nil
+	}
+	plain, err := canonical(body)
+	if err != nil {
+		return signs{}, err
+	}
+	if sg, ok = st.scanChunk(scanner{b: plain, slow: true}); !ok {
+		return signs{}, errNotJSON
+	}
+	return sg, nil
+}
+
+func (st *stream) scanChunk(s scanner) (signs, bool) {
+	st.scan, st.env = s, envelope{}
+	if st.scan.open('{') {
+		return st.asm.chunk(&st.scan, &st.env)
+	}
+	st.scan.skip() // "[DONE]" and its like
+	return signs{}, st.scan.end()
+}
+
+var errNoChunk = errors.New("its payload is not a JSON object")
+
+// unwrap is the chunk inside a payload {"bytes":"BASE64","p":"FILLER"}, in st.scratch; empty where there is none.
+func (st *stream) unwrap(payload []byte) ([]byte, error) {
+	encoded, ok := plainPayload(payload)
+	if !ok {
+		var err error
+		if encoded, err = slowPayload(payload); err != nil {
+			return nil, err
+		}
+	}
+	if need := base64.StdEncoding.DecodedLen(len(encoded)); need > cap(st.scratch) {
+		st.scratch = make([]byte, max(need, 1024))
+	}
+	n, err := base64.StdEncoding.Decode(st.scratch[:cap(st.scratch)], encoded)
+	if err != nil {
+		return nil, fmt.Errorf("its bytes are not base64: %w", err)
+	}
+	return st.scratch[:n], nil
+}
+
+// plainPayload is the base64 of a payload exactly as Bedrock writes it.
+func plainPayload(b []byte) ([]byte, bool) {
+	const head, filler = `{"bytes":"`, `,"p":"`
+	if len(b) < len(head) || string(b[:len(head)]) != head {
+		return nil, false
+	}
+	b = b[len(head):]
+	end := 0
+	for end < len(b) && base64Char[b[end]] {
+		end++
+	}
+	if end == len(b) || b[end] != '"' {
+		return nil, false
+	}
+	encoded, rest := b[:end], b[end+1:]
+	if len(rest) > len(filler) && string(rest[:len(filler)]) == filler {
+		rest = rest[len(filler):]
+		i := 0
+		for i < len(rest) && plain[rest[i]] {
+			i++
+		}
+		if i == len(rest) || rest[i] != '"' {
+			return nil, false
+		}
+		rest = rest[i+1:]
+	}
+	return encoded, len(rest) == 1 && rest[0] == '}'
+}
+
+var base64Char = func() (t [256]bool) {
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=" {
+		t[c] = true
+	}
+	return t
+}()
+
+// slowPayload is the base64 of a payload in any other form: keys in any order, unknown ones, escapes.
+func slowPayload(payload []byte) ([]byte, error) {
+	encoded, ok := scanPayload(scanner{b: payload})
+	if !ok {
+		plain, err := canonical(payload)
+		if err != nil {
+			return nil, fmt.Errorf("its payload is %w", err)
+		}
+		if encoded, ok = scanPayload(scanner{b: plain, slow: true}); !ok {
+			return nil, errNoChunk
+		}
+	}
+	if strings.IndexByte(string(encoded), '\\') >= 0 {
+		return []byte(unescape(encoded)), nil
+	}
+	return encoded, nil
+}
+
+func scanPayload(s scanner) (encoded []byte, ok bool) {
+	if !s.open('{') {
+		return nil, false
+	}
+	var k []byte
+	for s.key(&k) {
+		if string(k) == "bytes" {
+			encoded = s.str()
+		} else {
+			s.skip()
+		}
+	}
+	return encoded, s.end()
+}
+
+// blockedAt reports whether a stream that ended so is a guardrail's answer: those have neither stop reason nor metrics.
+func (st *stream) blockedAt(err error) bool { return err == io.EOF && st.sum.blocked }
+
+// endFault says what is wrong with a stream that ended too early.
+func (st *stream) endFault(err error) *streamFault {
+	kind := st.call.response.Header.Get("Content-Type")
+	if media, _, _ := mime.ParseMediaType(kind); kind != "" && media != "application/vnd.amazon.eventstream" {
+		return &streamFault{
+			name: pipeline.TypeBadFrame, local: true, err: err,
+			message: fmt.Sprintf("the response is not an event stream but %q", media),
+		}
+	}
+	f := &streamFault{name: pipeline.TypeTruncatedStream, local: true, err: err}
+	var bad *eventstream.FrameError
+	switch {
+	case errors.As(err, &bad):
+		f.name, f.message = pipeline.TypeBadFrame, bad.Error()
+	case err == io.EOF:
+		f.message = "the stream ended without its terminal event"
+	default:
+		f.message = err.Error()
+	}
+	return f
+}
+
+// response is the whole answer.
+func (st *stream) response() *pipeline.Response {
+	text := st.asm.text()
+	ans := st.asm.finish()
+	r := &pipeline.Response{
+		Output:     tidy(ans.output),
+		Text:       text,
+		StopReason: ans.stopReason,
+		Usage:      st.sum.metrics.usage(ans.usage),
+		RequestID:  st.call.requestID(),
+		Connect:    time.Duration(st.call.connect.Load()),
+	}
+	r.ServerFirstByte, r.ServerTotal = st.sum.metrics.latencies()
+	if r.StopReason == "" && st.sum.intervened {
+		r.StopReason = "guardrail_intervened"
+	}
+	return r
+}
