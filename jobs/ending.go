@@ -1,0 +1,86 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/batchrun/batchrun/jobs/state"
+	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/input"
+)
+
+// An ending is how a session ended.
+type ending struct {
+	code     int
+	err      error  // what to say; nil for what the summary says
+	hint     string // what to do
+	finishes bool   // every record is done all the same
+}
+
+// exit is the ending as an error, nil where all went well.
+func (e ending) exit() error {
+	if e.code == ExitDone {
+		return nil
+	}
+	return &ExitError{Code: e.code, Err: e.err, Advice: e.hint}
+}
+
+// word says how it ended, for the summary.
+func (e ending) word() string {
+	switch e.code {
+	case ExitDone, ExitSomeFailed:
+		return "finished"
+	case ExitInterrupted:
+		return "interrupted"
+	case ExitStopped:
+		return "stopped"
+	}
+	return "failed"
+}
+
+// goesOn is how to resume.
+const goesOn = "the same command goes on where it was"
+
+// endingOf tells what the end of the pipeline means for the job. left counts the records without a row.
+func endingOf(err error, c state.Counts, left int64) ending {
+	const resume = goesOn
+	if err == nil {
+		if c.Failed+c.Rejected > 0 {
+			return ending{code: ExitSomeFailed}
+		}
+		return ending{code: ExitDone}
+	}
+	if errors.Is(err, pipeline.ErrInterrupted) {
+		return ending{code: ExitInterrupted, hint: resume}
+	}
+	stop, ok := errors.AsType[*pipeline.StopError](err)
+	if !ok {
+		return ending{code: ExitFailed, err: err, hint: resume}
+	}
+	switch stop.Reason {
+	case pipeline.StopNotReady:
+		return ending{code: ExitStopped, err: err, hint: "an imported model wakes up within minutes as a rule; " + resume}
+	case pipeline.StopNoService:
+		return ending{code: ExitFailed, err: err, hint: "check --endpoint-url, --region and the network; " + resume}
+	case pipeline.StopJobFatal:
+		return ending{code: ExitFailed, err: err, hint: "mend credentials, permissions or the model id; " + resume}
+	case pipeline.StopAllRefused:
+		return ending{
+			code: ExitFailed, err: err, finishes: left == 0,
+			hint: "check that the records suit the model; --fresh starts again, --retry-failed sends the failed ones again",
+		}
+	case pipeline.StopStore:
+		return ending{code: ExitFailed, err: err, hint: "make room or mend the disk; " + resume}
+	case pipeline.StopSource:
+		hint := resume
+		if _, ok := errors.AsType[*input.Difference](err); ok {
+			return ending{code: ExitUsage, err: err}
+		}
+		var h interface{ Hint() string }
+		if errors.As(err, &h) {
+			hint = h.Hint()
+		}
+		return ending{code: ExitFailed, err: err, hint: hint}
+	}
+	return ending{code: ExitFailed, err: fmt.Errorf("%s: %w", stop.Reason, err), hint: resume}
+}

@@ -1,0 +1,128 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Text renders the summary as lines for a terminal. The last of them is the account.
+func (s *Summary) Text() string { return s.Body() + s.Account() + "\n" }
+
+// Body is Text without its last line, for a caller who has more to say before that.
+func (s *Summary) Body() string {
+	var b strings.Builder
+	field := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s", name)
+		fmt.Fprintf(&b, format+"\n", args...)
+	}
+	n := &s.Session
+	wall := time.Duration(n.WallSeconds * float64(time.Second))
+	fmt.Fprintf(&b, "%s after %s: %s answers in this session\n", plain(s.Ended, 200), span(wall), count(n.Attempts.Succeeded))
+	field("output", "%s", plain(s.Output, 4096))
+	if s.Errors != "" {
+		field("errors", "%s", plain(s.Errors, 4096))
+	}
+	if s.State != "" {
+		field("state", "%s", plain(s.State, 4096))
+	}
+	b.WriteString(n.table())
+	if n.Attempts.Succeeded > 0 {
+		field("tokens", "%s", n.tokens())
+	}
+	if n.Attempts.Total > 0 {
+		field("attempts", "%s", n.Attempts.text())
+		field("connections", "%s opened", count(n.Connections))
+	}
+	if len(n.LimitedBy) > 0 {
+		field("limited by", "%s", n.limits())
+	}
+	if n.RepeatedIDs > 0 {
+		field("repeated ids", "about %s", count(n.RepeatedIDs))
+	}
+	if n.hasTimes() {
+		b.WriteString("Percentiles come from an HDR histogram with 3 digits and are of this session only.\n")
+	}
+	for i, next := range s.Next {
+		name := ""
+		if i == 0 {
+			name = "next"
+		}
+		field(name, "%s  # %s", next.Command, next.Why)
+	}
+	return b.String()
+}
+
+func (n *Session) hasTimes() bool {
+	return n.TTFT != nil || n.Total != nil || n.InterToken != nil
+}
+
+// table shows the distributions side by side, without those of nothing.
+func (n *Session) table() string {
+	rows := []struct {
+		name string
+		*Distribution
+	}{
+		{"first token ms", n.TTFT},
+		{"  reused conn.", n.TTFTReused},
+		{"total ms", n.Total},
+		{"inter-token ms", n.InterToken},
+		{"output tok/s", n.OutputSpeed},
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		if row.Distribution == nil {
+			continue
+		}
+		if b.Len() == 0 {
+			fmt.Fprintf(&b, "%-14s %9s %9s %9s %9s %9s %11s\n", "", "p50", "p90", "p99", "max", "mean", "count")
+		}
+		fmt.Fprintf(&b, "%-14s %9s %9s %9s %9s %9s %11s\n", row.name,
+			figure(row.P50), figure(row.P90), figure(row.P99), figure(row.Max), figure(row.Mean), count(row.Count))
+	}
+	return b.String()
+}
+
+func (n *Session) tokens() string {
+	t := &n.Tokens
+	s := fmt.Sprintf("%s in, %s out", count(t.Input), count(t.Output))
+	if n.OutputPerSecond > 0 {
+		s += fmt.Sprintf(" (%s/s)", figure(n.OutputPerSecond))
+	}
+	if t.CacheRead+t.CacheWrite > 0 {
+		s += fmt.Sprintf(", cache %s read, %s written", count(t.CacheRead), count(t.CacheWrite))
+	}
+	return s
+}
+
+// text lists what became of the attempts, the most frequent errors first.
+func (a *Attempts) text() string {
+	parts := []string{count(a.Succeeded) + " ok"}
+	names := make([]string, 0, len(a.ByError))
+	for name := range a.ByError {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(x, y string) int {
+		if d := a.ByError[y] - a.ByError[x]; d != 0 {
+			return int(max(-1, min(1, d)))
+		}
+		return strings.Compare(x, y)
+	})
+	for _, name := range names {
+		parts = append(parts, fmt.Sprintf("%s %s", count(a.ByError[name]), plain(name, 60)))
+	}
+	s := count(a.Total) + " = " + strings.Join(parts, " + ")
+	if a.Throttled > 0 && a.Total > 0 {
+		s += fmt.Sprintf(" (%s throttled)", percent(float64(a.Throttled)/float64(a.Total)))
+	}
+	return s
+}
+
+func (n *Session) limits() string {
+	parts := make([]string, len(n.LimitedBy))
+	for i, share := range n.LimitedBy {
+		parts[i] = fmt.Sprintf("%s %s", plain(bound(share.What), 60), percent(share.Share))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,279 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/batchrun/batchrun/jobs/report"
+	"github.com/batchrun/batchrun/jobs/state"
+	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock"
+	"golang.org/x/term"
+)
+
+// An Outcome is what to print last.
+type Outcome struct {
+	// Account is read = succeeded + failed + rejected + left; "" where nothing was opened.
+	Account string
+}
+
+// Run does a job, or goes on with it: the same spec again resumes. The error is nil when every record
+// of the input has a result, and an *[ExitError] otherwise. What is to be seen on the way goes to
+// env.Stderr.
+func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
+	if len(spec.Input) == 0 && isTerminal(env.Stdin) {
+		return Outcome{}, refuse(&adviceError{errors.New("no input: the standard input is a terminal"), "name the input with -i, or pipe it in"})
+	}
+	if err := spec.Validate(); err != nil {
+		return Outcome{}, refuse(err)
+	}
+	family, err := familyOf(spec)
+	if err != nil {
+		return Outcome{}, refuse(err)
+	}
+	from, err := findSources(spec.Input)
+	if err != nil {
+		return Outcome{}, refuse(err)
+	}
+	style, err := report.ParseStyle(spec.Progress)
+	if err != nil {
+		return Outcome{}, refuse(err)
+	}
+	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
+	defer from.forget()
+	if spec.Output == "-" {
+		return j.stream(ctx)
+	}
+	return j.run(ctx)
+}
+
+// familyOf tells the family before anything is read or opened.
+func familyOf(spec Spec) (string, error) {
+	if spec.Family != "" {
+		return spec.Family, nil
+	}
+	return bedrock.FamilyOf(spec.Model)
+}
+
+// A job is one session of a run.
+type job struct {
+	spec    Spec
+	env     Env
+	from    *sources
+	family  string
+	printer *report.Printer
+	model   *bedrock.Model
+	state   *state.Run // nil for a stream of rows
+}
+
+// run opens the state, does what is left of the job, and says how it ended.
+func (j *job) run(ctx context.Context) (Outcome, error) {
+	dir := j.spec.StatePath()
+	old, resumes, err := state.ReadFrozen(dir)
+	if err != nil {
+		return Outcome{}, refuse(err)
+	}
+	if resumes && !j.spec.Fresh {
+		err = j.resume(ctx, dir, old)
+	} else {
+		err = j.begin(ctx, dir)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = &ExitError{Code: ExitInterrupted}
+		}
+		return Outcome{}, err
+	}
+	defer j.state.Close()
+	if code, done := j.state.Finished(); done {
+		return j.alreadyDone(code)
+	}
+	if j.model == nil {
+		if err := j.connect(ctx); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if err := j.from.keep(dir); err != nil {
+		return Outcome{}, &ExitError{Code: ExitFailed, Err: err}
+	}
+	return j.work(ctx)
+}
+
+// begin starts a run: credentials first, then the input, and only then is a file made.
+func (j *job) begin(ctx context.Context, dir string) error {
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	if err := j.from.scan(ctx, dir); err != nil {
+		return refuse(err)
+	}
+	return j.open(j.from.frozen(), nil)
+}
+
+// resume opens a run that is there. How the input differs, if it does, is told beside all other
+// differences.
+func (j *job) resume(ctx context.Context, dir string, old state.Frozen) error {
+	differs := j.from.resume(ctx, dir, old.Input)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	in := j.from.frozen()
+	if differs != nil {
+		in = old.Input
+	}
+	return j.open(in, differs)
+}
+
+// open opens the state directory, or says why not.
+func (j *job) open(in []state.Source, inputErr error) error {
+	var err error
+	j.state, err = state.Open(state.Options{
+		Dir: j.spec.StatePath(), Output: j.spec.Output, Errors: j.spec.ErrorsPath(),
+		Frozen:       j.frozen(in),
+		CompareInput: func(_, _ []state.Source) error { return inputErr },
+		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed,
+		Command: "batchrun run -o " + j.spec.Output, Settings: j.settings(),
+	})
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*state.MismatchError](err); ok {
+		return refuse(&adviceError{err, "give what it was started with, or another output, or --fresh to start again (old files are moved aside)"})
+	}
+	if _, ok := errors.AsType[*state.LockedError](err); ok {
+		return refuse(&adviceError{err, "wait for it, or stop it"})
+	}
+	if refused, ok := errors.AsType[*state.RefusedError](err); ok {
+		return refuse(&adviceError{err, refused.Hint})
+	}
+	return &ExitError{Code: ExitFailed, Err: err}
+}
+
+// frozen is what may not change between the sessions of a run.
+func (j *job) frozen(in []state.Source) state.Frozen {
+	format, _ := j.spec.OutputFormat() // validated
+	return state.Frozen{
+		Input: in, Model: j.spec.Model, Family: j.family, API: "invoke-stream",
+		MaxTokens: j.spec.MaxTokens, Format: format, Rows: j.spec.Rows,
+	}
+}
+
+// settings is what may change, for the log of sessions.
+func (j *job) settings() map[string]string {
+	s := &j.spec
+	return map[string]string{
+		"concurrency": fmt.Sprint(s.Concurrency), "rpm": fmt.Sprint(s.RPM), "tpm": fmt.Sprint(s.TPM), "tpd": fmt.Sprint(s.TPD),
+		"burndown": fmt.Sprint(s.Burndown), "max-attempts": fmt.Sprint(s.MaxAttempts), "region": s.Region, "endpoint-url": s.EndpointURL,
+		"first-token-timeout": s.FirstTokenTimeout.String(), "idle-timeout": s.IdleTimeout.String(), "timeout": s.Timeout.String(),
+	}
+}
+
+// connect makes the model and resolves its credentials.
+func (j *job) connect(ctx context.Context) error {
+	opt := bedrock.Options{
+		ModelID: j.spec.Model, Family: j.spec.Family,
+		Region: j.spec.Region, Profile: j.spec.Profile, EndpointURL: j.spec.EndpointURL,
+		MaxTokens: j.spec.MaxTokens, Concurrency: j.spec.Concurrency, HTTPVersion: j.spec.HTTPVersion,
+		Warn: j.printer.Note,
+	}
+	if j.env.Bedrock != nil {
+		j.env.Bedrock(&opt)
+	}
+	model, err := bedrock.New(ctx, opt)
+	if err != nil {
+		return refuse(err)
+	}
+	if err := model.Prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return &ExitError{Code: ExitInterrupted}
+		}
+		return refuse(err)
+	}
+	j.model = model
+	return nil
+}
+
+// work sends what is left and stores what comes.
+func (j *job) work(ctx context.Context) (Outcome, error) {
+	for _, note := range j.state.Notes() {
+		j.printer.Note(note)
+	}
+	if note := j.diskNote(); note != "" {
+		j.printer.Note(note)
+	}
+	reader, err := j.from.open(j.state.Dir(), j.spec.Strict, j.env.Stdin, j.state.Done)
+	if err != nil {
+		return Outcome{}, &ExitError{Code: ExitFailed, Err: err}
+	}
+	defer reader.Close()
+	s, err := j.newSession(reader, flushing{j.state, reader}, j.state.Counts)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return s.run(ctx)
+}
+
+// flushing writes the hashes of the lines read before their records count.
+type flushing struct {
+	*state.Run
+	reader *reader
+}
+
+// Commit is a pipeline.Store's.
+func (f flushing) Commit(ctx context.Context, batch []*pipeline.Result) error {
+	if err := f.reader.Flush(); err != nil {
+		return err
+	}
+	err := f.Run.Commit(ctx, batch)
+	if errors.Is(err, state.ErrAlreadyDone) {
+		return fmt.Errorf("%w: %w", pipeline.ErrPermanent, err)
+	}
+	return err
+}
+
+// diskNote says beforehand what a Parquet output needs beside its spool.
+func (j *job) diskNote() string {
+	format, _ := j.spec.OutputFormat()
+	if format != state.Parquet {
+		return ""
+	}
+	need := state.EstimateDisk(j.frozen(j.from.frozen()), 0)
+	free, known := state.FreeDisk(j.spec.StatePath())
+	note := fmt.Sprintf("Parquet is written at the end: until then rows are kept in %s, and while it is sealed both are there (at most about %s)",
+		j.spec.StatePath(), Bytes(need))
+	if known && free < need {
+		note += fmt.Sprintf("; only %s are free", Bytes(free))
+	}
+	return note
+}
+
+// alreadyDone is the end of a run that had ended before: nothing is sent.
+func (j *job) alreadyDone(code int) (Outcome, error) {
+	c := j.state.Counts()
+	j.printer.Note(fmt.Sprintf("%s: this run is finished; nothing was sent", j.spec.Output))
+	return Outcome{Account(c.Total(), c.Succeeded, c.Failed, c.Rejected, 0)}, ending{code: code}.exit()
+}
+
+// Account is the last line a run prints.
+func Account(read, succeeded, failed, rejected, left int64) string {
+	return report.Account(read, succeeded, failed, rejected, left)
+}
+
+// An adviceError is an error with what to do about it.
+type adviceError struct {
+	error
+	advice string
+}
+
+// Unwrap gives the error without the advice.
+func (e *adviceError) Unwrap() error { return e.error }
+
+// Hint is the advice.
+func (e *adviceError) Hint() string { return e.advice }
+
+func isTerminal(r any) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,238 @@
+package jobs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/batchrun/batchrun/internal/atomicfile"
+	"github.com/batchrun/batchrun/jobs/report"
+	"github.com/batchrun/batchrun/jobs/state"
+	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock"
+	"github.com/batchrun/batchrun/ratelimit"
+)
+
+// summaryName is the summary of the last session, in the state directory.
+const summaryName = "summary.json"
+
+// A session sends what is left of a job.
+type session struct {
+	*job
+	reader    *reader
+	limiter   *ratelimit.Limiter
+	collector *report.Collector
+	runner    *pipeline.Runner
+	counts    func() state.Counts
+	metrics   *metrics // nil without --metrics-addr
+	started   time.Time
+}
+
+// newSession ties a reader and a store to the model.
+func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Counts) (*session, error) {
+	burndown := j.spec.Burndown
+	if burndown == 0 {
+		burndown = bedrock.Burndown(j.spec.Model)
+	}
+	limiter, err := ratelimit.New(ratelimit.Options{
+		RequestsPerMinute: float64(j.spec.RPM), TokensPerMinute: float64(j.spec.TPM), TokensPerDay: float64(j.spec.TPD),
+		Burndown: burndown, Concurrency: j.spec.Concurrency,
+	})
+	if err != nil {
+		return nil, refuse(err)
+	}
+	if j.state != nil {
+		for at, used := range j.state.Usage(time.Now().Add(-24 * time.Hour)) {
+			limiter.Restore(at, used.Requests, float64(used.InputTokens+used.CacheWriteInputTokens)+float64(used.OutputTokens)*burndown)
+		}
+	}
+	s := &session{job: j, reader: r, limiter: limiter, collector: report.NewCollector(), counts: counts, started: time.Now()}
+	watching := observers{s.collector}
+	if j.spec.MetricsAddr != "" {
+		s.metrics = newMetrics(counts, func() pipeline.Gauges { return s.runner.Gauges() }, limiter.Snapshot)
+		watching = append(watching, s.metrics)
+	}
+	s.runner, err = pipeline.New(pipeline.Config{
+		Source: r, Model: j.model, Store: store, Limiter: limiter, Observer: watching, Notify: j.printer.Note,
+		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts,
+		FirstTokenTimeout: j.spec.FirstTokenTimeout, IdleTimeout: j.spec.IdleTimeout, Timeout: j.spec.Timeout,
+		MaxBuffer: int64(j.spec.MaxBuffer), Drain: j.spec.Drain, CommitInterval: j.spec.CommitInterval,
+		Proven: counts().Succeeded > 0,
+	})
+	if err != nil {
+		return nil, &ExitError{Code: ExitFailed, Err: err}
+	}
+	return s, nil
+}
+
+// run does what is left and says how it ended.
+func (s *session) run(ctx context.Context) (Outcome, error) {
+	if s.metrics != nil {
+		stop, err := s.metrics.serve(s.spec.MetricsAddr)
+		if err != nil {
+			return Outcome{}, refuse(err)
+		}
+		defer stop()
+	}
+	over, shown := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(shown)
+		s.printer.Run(s.view, over)
+	}()
+	err := s.runner.Run(ctx)
+	end := s.ending(err)
+	if s.state != nil && (err == nil || end.finishes) {
+		if err := s.finish(ctx, end.code); err != nil {
+			end = ending{code: ExitFailed, err: err, hint: goesOn}
+		}
+	}
+	close(over)
+	<-shown
+	return s.conclude(end)
+}
+
+// finish seals the output once every record is done.
+func (s *session) finish(ctx context.Context, code int) error {
+	if s.from.stdin {
+		if err := s.learnStdin(); err != nil {
+			return err
+		}
+	}
+	return s.state.Finish(context.WithoutCancel(ctx), code)
+}
+
+// learnStdin remembers how long the standard input was, once it was read to its end.
+func (s *session) learnStdin() error {
+	if err := s.reader.Flush(); err != nil {
+		return err
+	}
+	seen := s.reader.Progress()
+	in := s.from.frozen()
+	in[0].Lines, in[0].Records = seen.Position, seen.Records
+	sum, err := fileSum(filepath.Join(s.state.Dir(), hashesName))
+	if err != nil {
+		return err
+	}
+	in[0].SHA256 = sum // of its lines' hashes: the bytes themselves are gone
+	return s.state.LearnInput(in)
+}
+
+// view is the session at this moment.
+func (s *session) view() report.View {
+	c := s.counts()
+	v := report.View{
+		Elapsed: time.Since(s.started),
+		Done:    c.Total(), Failed: c.Failed, Rejected: c.Rejected, Total: -1,
+		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding,
+	}
+	if total, known := s.from.records(); known {
+		v.Total = total
+	}
+	if s.state != nil { // in a retry round the records that wait for it have a row already
+		v.Done -= s.state.ToRetry()
+		v.Failed -= s.state.ToRetry()
+	}
+	return v
+}
+
+// read is how many records the input has, as far as it is known.
+func (s *session) read() int64 {
+	if total, known := s.from.records(); known {
+		return total
+	}
+	return max(s.reader.Progress().Records, s.counts().Total())
+}
+
+// conclude shows and keeps the summary.
+func (s *session) conclude(end ending) (Outcome, error) {
+	sum := s.summary(end)
+	s.show(sum)
+	if s.state != nil {
+		if err := writeSummary(filepath.Join(s.state.Dir(), summaryName), sum); err != nil {
+			s.printer.Note(fmt.Sprintf("the summary could not be kept: %v", err))
+		}
+	}
+	return Outcome{sum.Account()}, end.exit()
+}
+
+// show prints the summary in the style of the progress.
+func (s *session) show(sum *report.Summary) {
+	switch s.printer.Style() {
+	case report.StyleNone:
+	case report.StyleJSON:
+		enc := json.NewEncoder(s.env.Stderr)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(struct { // as with every line on stderr, one that cannot be written changes nothing
+			Event string `json:"event"`
+			*report.Summary
+		}{"summary", sum})
+	default:
+		_, _ = io.WriteString(s.env.Stderr, sum.Body())
+	}
+}
+
+// summary is what there is to say at the end.
+func (s *session) summary(end ending) *report.Summary {
+	c := s.counts()
+	sum := &report.Summary{
+		Ended: end.word(), Model: s.spec.Model,
+		Session: report.NewSession(s.collector, s.limiter.Snapshot(), s.reader.RepeatedIDs()),
+		Records: report.Counts{Read: s.read(), Succeeded: c.Succeeded, Failed: c.Failed, Rejected: c.Rejected},
+		Output:  s.spec.Output,
+	}
+	sum.Records.Left = sum.Records.Read - c.Total()
+	sum.Session.Connections = s.model.Connections()
+	if c.Failed+c.Rejected > 0 {
+		sum.Errors = s.spec.ErrorsPath()
+	}
+	next := sum.Records
+	if s.state != nil {
+		sum.State = s.spec.StatePath()
+		next.Left += s.state.ToRetry()
+	}
+	var names []string
+	if !s.from.stdin {
+		names = s.spec.Input
+	}
+	sum.Next = report.NextSteps(next, s.env.Args, s.spec.Output, names)
+	return sum
+}
+
+// ending tells what the end of the pipeline means for the job.
+func (s *session) ending(err error) ending {
+	left := s.read() - s.counts().Total()
+	if s.state != nil {
+		left += s.state.ToRetry()
+	}
+	return endingOf(err, s.counts(), left)
+}
+
+// writeSummary replaces the summary of an earlier session.
+func writeSummary(path string, sum *report.Summary) error {
+	return atomicfile.Write(path, 0o600, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(sum)
+	})
+}
+
+// fileSum is the SHA-256 of a file, in hex.
+func fileSum(path string) (string, error) {
+	f, err := private.OpenPrivate(path, os.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

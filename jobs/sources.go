@@ -1,0 +1,245 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/batchrun/batchrun/internal/atomicfile"
+	"github.com/batchrun/batchrun/jobs/state"
+	"github.com/batchrun/batchrun/pipeline/input"
+)
+
+// Files of the state directory that belong to the input.
+const (
+	hashesName = "input.lines" // 8 bytes for each line, see input.Scan
+	wholeName  = "input.whole" // is there once the standard input was read to its end
+)
+
+// private opens files of the state directory: the owner's alone, and no symlinks.
+var private *atomicfile.FS
+
+// sources is the input of a run, and what is remembered of it from one session to the next.
+type sources struct {
+	files  []input.File
+	stdin  bool
+	prints []input.Print // none for the standard input
+	// scanned is a temporary file with the hashes of a first scan, until the state directory is there.
+	scanned string
+}
+
+// findSources expands what the user named.
+func findSources(patterns []string) (*sources, error) {
+	names, err := input.Expand(patterns)
+	if err != nil {
+		return nil, err
+	}
+	s := &sources{files: input.Files(names)}
+	s.stdin = len(s.files) == 0 || s.files[0].Path == input.Stdin
+	return s, nil
+}
+
+// scan reads the input once before anything is sent, so that a change can be told later. The
+// standard input is hashed as it is read instead.
+func (s *sources) scan(ctx context.Context, dir string) error {
+	if s.stdin {
+		return nil
+	}
+	// Beside the state directory, so that it can be renamed into it.
+	tmp, err := os.CreateTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".scan-*")
+	if err != nil {
+		return err
+	}
+	s.scanned = tmp.Name()
+	s.prints, err = input.Scan(ctx, s.files, tmp)
+	return errors.Join(err, tmp.Close())
+}
+
+// keep moves the hashes of a scan into the state directory.
+func (s *sources) keep(dir string) error {
+	if s.scanned == "" {
+		return nil
+	}
+	if err := os.Rename(s.scanned, filepath.Join(dir, hashesName)); err != nil {
+		return err
+	}
+	s.scanned = ""
+	return nil
+}
+
+// forget removes a scan that no run came of.
+func (s *sources) forget() {
+	if s.scanned != "" {
+		os.Remove(s.scanned)
+	}
+}
+
+// resume takes up the input of an earlier session: the names stay what they were, the files
+// may have moved. It returns the first difference in content.
+func (s *sources) resume(ctx context.Context, dir string, old []state.Source) error {
+	wasStdin := len(old) == 1 && old[0].Path == input.Stdin
+	if wasStdin != s.stdin {
+		return fmt.Errorf("the run began with %s", was(wasStdin))
+	}
+	if s.stdin {
+		return nil
+	}
+	for _, o := range old {
+		s.prints = append(s.prints, input.Print{
+			Name: o.Name, Size: o.Size, ModTime: o.ModTime, Lines: o.Lines, Records: o.Records, SHA256: o.SHA256,
+		})
+	}
+	hashes, err := private.OpenPrivate(filepath.Join(dir, hashesName), os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.rescan(ctx, dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer hashes.Close()
+	diff, err := input.Compare(ctx, s.files, s.prints, hashes)
+	if err != nil {
+		return err
+	}
+	if diff != nil {
+		return diff
+	}
+	for i := range s.files {
+		s.files[i].Name = old[i].Name
+	}
+	return nil
+}
+
+// rescan makes the hashes again where a run was cut short before they were in place.
+func (s *sources) rescan(ctx context.Context, dir string) error {
+	before := s.prints
+	if err := s.scan(ctx, dir); err != nil {
+		return err
+	}
+	for i, p := range s.prints {
+		if i >= len(before) || len(s.prints) != len(before) || p.SHA256 != before[i].SHA256 {
+			return fmt.Errorf("%s: its content has changed since the run began", p.Name)
+		}
+		s.files[i].Name = before[i].Name
+	}
+	s.prints = before
+	return nil
+}
+
+func was(stdin bool) string {
+	if stdin {
+		return "the standard input"
+	}
+	return "files"
+}
+
+// frozen is the input as the state keeps it.
+func (s *sources) frozen() []state.Source {
+	if s.stdin {
+		return []state.Source{{Name: "stdin", Path: input.Stdin}}
+	}
+	var out []state.Source
+	for i, f := range s.files {
+		src := state.Source{Name: f.Name, Path: f.Path}
+		if i < len(s.prints) {
+			p := s.prints[i]
+			src.Size, src.ModTime, src.Lines, src.Records, src.SHA256 = p.Size, p.ModTime, p.Lines, p.Records, p.SHA256
+		}
+		out = append(out, src)
+	}
+	return out
+}
+
+// records is how many there are, if that is known beforehand.
+func (s *sources) records() (n int64, known bool) {
+	if s.stdin {
+		return 0, false
+	}
+	for _, p := range s.prints {
+		n += p.Records
+	}
+	return n, true
+}
+
+// open starts the reader. Dir is the state directory, "" for a run without one.
+func (s *sources) open(dir string, strict bool, stdin io.Reader, skip func(int64) bool) (*reader, error) {
+	r := &reader{dir: dir, stdin: s.stdin}
+	opt := input.Options{Files: s.files, Stdin: stdin, Skip: skip, Strict: strict}
+	if dir != "" {
+		if err := r.openHashes(&opt); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	var err error
+	if r.Reader, err = input.Open(opt); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// A reader is an input.Reader with the files it holds open.
+type reader struct {
+	*input.Reader
+	dir   string
+	stdin bool
+	files []io.Closer
+}
+
+func (r *reader) openHashes(opt *input.Options) error {
+	name := filepath.Join(r.dir, hashesName)
+	if !r.stdin {
+		f, err := private.OpenPrivate(name, os.O_RDONLY)
+		if err != nil {
+			return err
+		}
+		r.files = append(r.files, f)
+		opt.Hashes = f
+		return nil
+	}
+	_, err := os.Lstat(filepath.Join(r.dir, wholeName))
+	opt.OldWhole = err == nil
+	sink, err := private.OpenPrivate(name, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	r.files = append(r.files, sink)
+	// A hash that a crash has torn is cut off; the next one goes where it stood.
+	end, err := sink.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	end -= end % input.HashSize
+	if err := sink.Truncate(end); err != nil {
+		return err
+	}
+	opt.OldHashes = io.NewSectionReader(sink, 0, end)
+	opt.HashSink = io.NewOffsetWriter(sink, end)
+	return nil
+}
+
+// markWhole remembers that the standard input has come to its end.
+func (r *reader) markWhole() error {
+	if !r.stdin || r.dir == "" {
+		return nil
+	}
+	if err := r.Flush(); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.dir, wholeName), nil, 0o600)
+}
+
+// Close closes the reader and what it holds.
+func (r *reader) Close() error {
+	var errs []error
+	if r.Reader != nil {
+		errs = append(errs, r.Reader.Close())
+	}
+	for _, f := range r.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
