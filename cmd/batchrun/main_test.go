@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"batchrun": main})
+}
+
+// TestScripts runs testdata/*.txtar, each against a server of its own, whose first tokens take as long as the
+// script's file "slow" says.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup:               setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"waitfor": waitFor,
+			"rows":    rows,
+			"mode":    mode,
+		},
+	})
+}
+
+func setup(env *testscript.Env) error {
+	opt := sim.Options{FirstToken: sim.Latency{Mean: 5 * time.Millisecond}}
+	if data, err := os.ReadFile(filepath.Join(env.WorkDir, "slow")); err == nil {
+		d, err := time.ParseDuration(strings.TrimSpace(string(data)))
+		if err != nil {
+			return err
+		}
+		opt.FirstToken.Mean = d
+	}
+	server, err := sim.Start(opt)
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { server.Close() })
+	env.Setenv("ENDPOINT", server.URL())
+	env.Setenv("MODEL", "anthropic.claude-3-haiku-20240307-v1:0")
+	env.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+	env.Setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-test")
+	env.Setenv("AWS_REGION", "us-east-1")
+	env.Setenv("AWS_CONFIG_FILE", filepath.Join(env.WorkDir, "no-config"))
+	env.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(env.WorkDir, "no-credentials"))
+	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, ".tmp"))
+	return os.MkdirAll(filepath.Join(env.WorkDir, ".tmp"), 0o700)
+}
+
+// waitFor waits until a file is there, or has at least so many lines: waitfor FILE [LINES].
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: waitfor file [lines]")
+	}
+	want := 0
+	if len(args) == 2 {
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		want = n
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for time.Now().Before(deadline) {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Count(string(data), "\n") >= want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not come to %d lines", args[0], want)
+}
+
+// rows checks the ids of a file of rows, in any order: rows FILE ID...
+func rows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: rows file [id...]")
+	}
+	var got []string
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var row struct {
+			RecordID *string
+			Text     *string
+			Error    *struct{ ErrorType string }
+		}
+		ts.Check(json.Unmarshal([]byte(line), &row))
+		id := "null"
+		if row.RecordID != nil {
+			id = *row.RecordID
+		}
+		if row.Error != nil {
+			id += "=" + row.Error.ErrorType
+		} else if row.Text == nil {
+			ts.Fatalf("a result row without text: %s", line)
+		}
+		got = append(got, id)
+	}
+	want := slices.Clone(args[1:])
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		ts.Fatalf("%s has the rows %q, want %q", args[0], got, want)
+	}
+}
+
+// mode checks permissions: mode 0600 FILE.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode octal file")
+	}
+	info, err := os.Lstat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
