@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
+)
+
+// cost compares what a run costs the client's processor, journal and rows included, with the loop. The server answers
+// at once, so that nothing but work is measured.
+func cost(ctx context.Context, args []string) error {
+	f, l := labFlags("cost")
+	pairs := f.Int("pairs", 3, "alternating `pairs` of runs")
+	records := f.Int("n", 5000, "records")
+	chunks := f.Int("chunks", 50, "chunks with content in each answer")
+	streams := f.Int("streams", 32, "streams in flight")
+	bound := f.Float64("bound", 0.6, "largest ratio that passes")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if err := l.open(ctx); err != nil {
+		return err
+	}
+	defer l.close()
+	server, err := l.serve(ctx, sim.Options{OutputTokens: *chunks, KeepRecords: -1})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.stop() }()
+	input := l.path("cost.jsonl")
+	if err := messages(input, *records); err != nil {
+		return err
+	}
+
+	n := int64(*records)
+	measure := func(loop bool) func(context.Context) (costed, error) {
+		return func(ctx context.Context) (c costed, err error) {
+			dir, err := l.workdir("cost")
+			if err != nil {
+				return c, err
+			}
+			j := job{input: input, output: dir + "/rows.jsonl", url: server.url, concurrency: *streams}
+			if loop {
+				c.spent, c.lost, err = l.runLoop(ctx, j)
+			} else {
+				c.spent, err = l.runBatchrun(ctx, j, 0, tally{read: n, succeeded: n})
+			}
+			return c, err
+		}
+	}
+	ours, theirs, err := alternate(ctx, *pairs, measure(false), measure(true))
+	if err != nil {
+		return err
+	}
+
+	cpu := func(c costed) time.Duration { return c.cpu }
+	var t table
+	t.row("client", "processor time", "per call", "wall time", "peak memory", "processor time of each run", "streams lost")
+	for _, c := range []struct {
+		name string
+		runs []costed
+	}{{"batchrun", ours}, {"SDK loop", theirs}} {
+		used := median(pick(c.runs, cpu))
+		t.row(c.name, used, used/time.Duration(*records), median(pick(c.runs, func(c costed) time.Duration { return c.wall })),
+			bytesize(median(pick(c.runs, func(c costed) int64 { return c.peak }))), each(pick(c.runs, cpu)),
+			each(pick(c.runs, func(c costed) int { return c.lost })))
+	}
+	r := ratio(median(pick(ours, cpu)), median(pick(theirs, cpu)))
+	t.row("ratio", r, "", "", "", "", "")
+	t.print(os.Stdout)
+	if r > *bound {
+		return missed("the ratio is %.2f, the bound %.2f", r, *bound)
+	}
+	return nil
+}
+
+// costed is one run of a client.
+type costed struct {
+	spent
+	lost int // streams that died under the loop
+}
