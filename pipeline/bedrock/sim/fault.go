@@ -99,13 +99,13 @@ func (f *Fault) parseWord(word string) (err error) {
 		}
 		return err
 	}
-	if p, ok := strings.CutPrefix(word, "p="); ok {
+	p, named := strings.CutPrefix(word, "p=")
+	p, percent := strings.CutSuffix(p, "%")
+	if named || percent {
 		f.Probability, err = strconv.ParseFloat(p, 64)
-		return err
-	}
-	if p, ok := strings.CutSuffix(word, "%"); ok {
-		f.Probability, err = strconv.ParseFloat(p, 64)
-		f.Probability /= 100
+		if percent {
+			f.Probability /= 100
+		}
 		return err
 	}
 	if d, ok := strings.CutPrefix(word, "for="); ok {

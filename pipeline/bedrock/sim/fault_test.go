@@ -141,7 +141,9 @@ func TestFaultsInTheStream(t *testing.T) {
 				if !errors.Is(err, want) && !(want == errAny && err != nil) {
 					t.Errorf("error %v, want %v", err, want)
 				}
-				if tt.whole >= 0 && len(frames) != tt.whole || tt.whole < 0 && (len(frames) < total/2 || len(frames) > total+1) {
+				// A reset may take with it what the client has not read.
+				short := spec == "reset@3" && len(frames) < tt.whole
+				if tt.whole >= 0 && len(frames) != tt.whole && !short || tt.whole < 0 && (len(frames) < total/2 || len(frames) > total+1) {
 					t.Errorf("%d frames, want %d", len(frames), tt.whole)
 				}
 				if tt.whole < 0 && object(t, frames[len(frames)-1].chunk(t))["type"] != "message_stop" {

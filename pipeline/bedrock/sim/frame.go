@@ -98,7 +98,8 @@ func exceptionHeaders(exceptionType string) []header {
 }
 
 var chunkPrefix = func() []byte {
-	b := make([]byte, preludeSize)
+	var b []byte
+	b = append(b, "            "[:preludeSize]...) // filled in by sealMessage
 	for _, h := range eventHeaders("chunk") {
 		b = appendHeader(b, h)
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 
@@ -69,12 +70,8 @@ func addClaude(t *testing.T, body, c map[string]any) map[string]any {
 			b["input"] = toolInput(b["input"])
 		}
 	case "message_delta":
-		for k, v := range c["delta"].(map[string]any) {
-			body[k] = v
-		}
-		for k, v := range c["usage"].(map[string]any) {
-			body["usage"].(map[string]any)[k] = v
-		}
+		maps.Copy(body, c["delta"].(map[string]any))
+		maps.Copy(body["usage"].(map[string]any), c["usage"].(map[string]any))
 	case "message_stop":
 	default:
 		t.Errorf("event %v", c)

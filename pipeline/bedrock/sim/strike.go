@@ -133,9 +133,10 @@ func (s *stream) stray(dst []byte) []byte {
 
 // dropConnection closes the connection under the call, and with it every stream that shares it.
 func (a *attempt) dropConnection(rst bool) {
-	if a.r.ProtoMajor == 2 {
-		// The frames just written are on their way through the connection's own goroutine.
-		time.Sleep(5 * time.Millisecond)
+	if a.r.ProtoMajor == 2 || rst {
+		// On HTTP/2 the frames just written are still on their way through the connection's own
+		// goroutine, and a reset throws away what the network has not delivered.
+		time.Sleep(20 * time.Millisecond)
 	}
 	if c, ok := a.ctx.Value(connKey{}).(net.Conn); ok {
 		if t, ok := c.(interface{ NetConn() net.Conn }); ok {
