@@ -85,9 +85,12 @@ func compareLines(ctx context.Context, lines *lineReader, f File, old Print, has
 			diff = &Difference{Source: f.Name, Line: n, What: WhatAdded}
 			return errFound
 		}
-		sum, err := hashes.next()
+		sum, ok, err := hashes.next()
 		if err != nil {
-			return hashError(err)
+			return err
+		}
+		if !ok {
+			return errors.New("the hashes of the lines end too early")
 		}
 		if sum != ln.hash() {
 			diff = &Difference{Source: f.Name, Line: n, What: WhatChanged}

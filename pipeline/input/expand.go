@@ -67,8 +67,10 @@ func Expand(patterns []string) ([]string, error) {
 		}
 	}
 	if seen[Stdin] && len(patterns) > 1 && len(names)+len(faults) > 1 {
-		faults = append(faults, &Error{Source: Stdin, Err: errors.New("the standard input cannot be read beside files"),
-			hint: "give the files as one stream: cat FILE … | batchrun run …"})
+		faults = append(faults, &Error{
+			Source: Stdin, Err: errors.New("the standard input cannot be read beside files"),
+			hint: "give the files as one stream: cat FILE … | batchrun run …",
+		})
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -81,8 +83,10 @@ func expand(pattern string) ([]string, error) {
 		return nil, &Error{Source: `""`, Err: errors.New("an input needs a name"), hint: "- is the standard input"}
 	}
 	if strings.HasPrefix(pattern, "s3://") {
-		return nil, &Error{Source: pattern, Err: errors.New("not a local file"),
-			hint: "copy it first: aws s3 cp " + pattern + " ."}
+		return nil, &Error{
+			Source: pattern, Err: errors.New("not a local file"),
+			hint: "copy it first: aws s3 cp " + pattern + " .",
+		}
 	}
 	info, err := os.Stat(pattern)
 	switch {
@@ -129,11 +133,15 @@ func expand(pattern string) ([]string, error) {
 func regular(name string, info fs.FileInfo) error {
 	switch {
 	case info.IsDir():
-		return &Error{Source: name, Err: errors.New("is a directory"),
-			hint: "name the files in it: '" + filepath.Join(name, "*.jsonl") + "'"}
+		return &Error{
+			Source: name, Err: errors.New("is a directory"),
+			hint: "name the files in it: '" + filepath.Join(name, "*.jsonl") + "'",
+		}
 	case !info.Mode().IsRegular():
-		return &Error{Source: name, Err: errors.New("is not a regular file, and an input is read more than once"),
-			hint: "read it as the standard input: … | batchrun run -i - …"}
+		return &Error{
+			Source: name, Err: errors.New("is not a regular file, and an input is read more than once"),
+			hint: "read it as the standard input: … | batchrun run -i - …",
+		}
 	}
 	return nil
 }

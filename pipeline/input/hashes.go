@@ -10,31 +10,27 @@ import (
 )
 
 // A hashCursor reads line hashes in their order.
-type hashCursor struct{ r *bufio.Reader }
+type hashCursor struct {
+	r   *bufio.Reader
+	buf [HashSize]byte
+}
 
 func newHashCursor(at io.ReaderAt, pos int64) *hashCursor {
 	return readHashes(io.NewSectionReader(at, pos*HashSize, math.MaxInt64-pos*HashSize))
 }
 
-func readHashes(r io.Reader) *hashCursor { return &hashCursor{bufio.NewReaderSize(r, 8<<10)} }
+func readHashes(r io.Reader) *hashCursor { return &hashCursor{r: bufio.NewReaderSize(r, 8<<10)} }
 
-// next returns a hash and io.EOF after the last. A torn one at the end counts as none.
-func (c *hashCursor) next() (uint64, error) {
-	b, err := c.r.Peek(HashSize)
-	if err != nil {
-		return 0, err
+// next returns a hash; ok is false after the last. A torn one at the end counts as none.
+func (c *hashCursor) next() (sum uint64, ok bool, err error) {
+	switch _, err := io.ReadFull(c.r, c.buf[:]); err {
+	case nil:
+		return binary.LittleEndian.Uint64(c.buf[:]), true, nil
+	case io.EOF, io.ErrUnexpectedEOF:
+		return 0, false, nil
+	default:
+		return 0, false, fmt.Errorf("read the hashes of the lines: %w", err)
 	}
-	sum := binary.LittleEndian.Uint64(b)
-	c.r.Discard(HashSize)
-	return sum, nil
-}
-
-// hashError is an error of the hashes of earlier lines, which must be there.
-func hashError(err error) error {
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("read the hashes of the lines: %w", err)
 }
 
 // A hashWriter keeps at most 4 KiB from its file. It may be flushed while it is written to.

@@ -2,6 +2,7 @@ package input
 
 import (
 	"bufio"
+	"errors"
 	"io"
 
 	"github.com/cespare/xxhash/v2"
@@ -45,44 +46,50 @@ func newLineReader() *lineReader {
 
 func (l *lineReader) reset(r io.Reader) { l.br.Reset(r) }
 
-// next reads a line, and io.EOF after the last. A line cut short by any other error is not returned.
-func (l *lineReader) next() (line, error) {
+// next reads a line into ln; ok is false after the last. A line cut short by an error is not returned.
+func (l *lineReader) next(ln *line) (ok bool, err error) {
 	part, err := l.br.ReadSlice('\n')
 	if err == nil || err == io.EOF && len(part) > 0 {
-		return whole(part), nil
+		*ln = whole(part)
+		return true, nil
 	}
 	l.long = l.long[:0]
-	for err == bufio.ErrBufferFull {
+	for errors.Is(err, bufio.ErrBufferFull) {
 		l.keep(part)
 		if len(l.long) > MaxLine+len("\r\n") {
-			return l.skip()
+			return l.skip(ln)
 		}
 		part, err = l.br.ReadSlice('\n')
 	}
-	if err != nil && (err != io.EOF || len(l.long) == 0) {
-		return line{}, err
+	// Only io.EOF itself is a clean end: what merely wraps it is an error of the reader below.
+	if err != nil && err != io.EOF {
+		return false, err
 	}
-	l.keep(part)
-	if ln := whole(l.long); ln.size <= MaxLine {
-		return ln, nil
+	if l.keep(part); len(l.long) == 0 {
+		return false, nil
+	}
+	if *ln = whole(l.long); ln.size <= MaxLine {
+		return true, nil
 	}
 	var d digest
 	d.write(l.long)
-	return d.line(), nil
+	*ln = d.line()
+	return true, nil
 }
 
 // skip reads the rest of a line that is too long, and keeps nothing of it.
-func (l *lineReader) skip() (line, error) {
+func (l *lineReader) skip(ln *line) (ok bool, err error) {
 	var d digest
 	d.write(l.long)
 	for {
 		part, err := l.br.ReadSlice('\n')
-		if err != nil && err != bufio.ErrBufferFull && err != io.EOF {
-			return line{}, err
+		full := errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && err != io.EOF && !full {
+			return false, err
 		}
-		d.write(part)
-		if err != bufio.ErrBufferFull {
-			return d.line(), nil
+		if d.write(part); !full {
+			*ln = d.line()
+			return true, nil
 		}
 	}
 }

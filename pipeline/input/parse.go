@@ -330,13 +330,17 @@ func (p *parser) check() *pipeline.Fault {
 }
 
 func (p *parser) bodyTooLarge(n int) *pipeline.Fault {
-	return &pipeline.Fault{Type: pipeline.TypeRecordTooLarge, Column: int64(p.values[keyInput].from) + 1,
-		Message: fmt.Sprintf(`"modelInput" has %d bytes, and the service takes %d: make it smaller`, n, MaxBody)}
+	return &pipeline.Fault{
+		Type: pipeline.TypeRecordTooLarge, Column: int64(p.values[keyInput].from) + 1,
+		Message: fmt.Sprintf(`"modelInput" has %d bytes, and the service takes %d: make it smaller`, n, MaxBody),
+	}
 }
 
 func lineTooLong(n int64) *pipeline.Fault {
-	return &pipeline.Fault{Type: pipeline.TypeRecordTooLarge,
-		Message: fmt.Sprintf("the line has %d bytes, and %d is the most, as the service takes bodies of %d: make it smaller", n, MaxLine, MaxBody)}
+	return &pipeline.Fault{
+		Type:    pipeline.TypeRecordTooLarge,
+		Message: fmt.Sprintf("the line has %d bytes, and %d is the most, as the service takes bodies of %d: make it smaller", n, MaxLine, MaxBody),
+	}
 }
 
 func (p *parser) checkPrompt() *pipeline.Fault {

@@ -86,6 +86,7 @@ type Reader struct {
 
 	next   int // the file to be opened next
 	src    *source
+	at     line  // the one read last
 	line   int64 // lines read of src
 	pos    int64 // lines read of all
 	failed error // what Next returns for good
@@ -160,14 +161,17 @@ func (r *Reader) Next(ctx context.Context) (*pipeline.Record, error) {
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	rec, err := r.nextRecord(ctx)
-	if err == nil && rec.Fault != nil && r.opts.Strict {
-		err = &StrictError{Source: rec.Source, Line: rec.Line, Fault: rec.Fault}
+	if r.pump != nil {
+		r.pump.ctx = ctx
 	}
-	if err == io.EOF {
-		if flushErr := r.Flush(); flushErr != nil {
-			err = flushErr
+	rec, err := r.nextRecord(ctx)
+	switch {
+	case err == nil && rec == nil:
+		if err = r.Flush(); err == nil {
+			err = io.EOF
 		}
+	case err == nil && rec.Fault != nil && r.opts.Strict:
+		err = &StrictError{Source: rec.Source, Line: rec.Line, Fault: rec.Fault}
 	}
 	if err != nil {
 		r.failed = err
@@ -178,6 +182,7 @@ func (r *Reader) Next(ctx context.Context) (*pipeline.Record, error) {
 	return rec, nil
 }
 
+// nextRecord returns nil after the last.
 func (r *Reader) nextRecord(ctx context.Context) (*pipeline.Record, error) {
 	if !r.began {
 		r.began = true
@@ -193,52 +198,56 @@ func (r *Reader) nextRecord(ctx context.Context) (*pipeline.Record, error) {
 		return rec, nil
 	}
 	for {
-		ln, err := r.nextLine(ctx)
-		if err != nil {
+		ok, err := r.nextLine(ctx)
+		if err != nil || !ok {
 			return nil, err
 		}
-		if err := r.keepHash(&ln); err != nil {
+		if err := r.keepHash(); err != nil {
 			return nil, err
 		}
-		if rec := r.record(&ln); rec != nil {
+		if rec := r.record(); rec != nil {
 			return rec, nil
 		}
 	}
 }
 
 // keepHash compares the hash of a line that was scanned, and writes the one of a line that was not.
-func (r *Reader) keepHash(ln *line) error {
+func (r *Reader) keepHash() error {
 	if r.sink != nil {
-		return r.sink.add(ln.hash())
+		return r.sink.add(r.at.hash())
 	}
 	if r.hashes == nil {
 		return nil
 	}
-	sum, err := r.hashes.next()
-	if err != nil && err != io.EOF {
-		return hashError(err)
+	sum, ok, err := r.hashes.next()
+	if err != nil {
+		return err
 	}
-	if err == io.EOF || sum != ln.hash() {
+	if !ok || sum != r.at.hash() {
 		return r.changed(r.line)
 	}
 	return nil
 }
 
 func (r *Reader) changed(line int64) error {
-	return &Error{Source: r.src.name, Line: line, Err: ErrChanged,
-		hint: "put the former content back and resume; what is done stays done"}
+	return &Error{
+		Source: r.src.name, Line: line, Err: ErrChanged,
+		hint: "put the former content back and resume; what is done stays done",
+	}
 }
 
-// record makes a record of a line, nil if it is blank or done.
-func (r *Reader) record(ln *line) *pipeline.Record {
-	pos := r.pos - 1
+// record makes a record of the line, nil if it is blank or done.
+func (r *Reader) record() *pipeline.Record {
+	ln, pos := &r.at, r.pos-1
 	if ln.blank || r.opts.Skip != nil && r.opts.Skip(pos) {
 		return nil
 	}
 	if ln.tooLong {
 		fault := lineTooLong(ln.size)
-		return &pipeline.Record{Pos: pos, Source: r.src.name, Line: r.line, Fault: fault,
-			Size: recordSize + faultSize + int64(len(fault.Message))}
+		return &pipeline.Record{
+			Pos: pos, Source: r.src.name, Line: r.line, Fault: fault,
+			Size: recordSize + faultSize + int64(len(fault.Message)),
+		}
 	}
 	fault := r.parse.parse(ln.text)
 	if len(r.parse.id) > 0 {
@@ -247,53 +256,61 @@ func (r *Reader) record(ln *line) *pipeline.Record {
 	return r.parse.record(r.src.name, r.line, pos, fault)
 }
 
-// nextLine reads the next physical line of all sources.
-func (r *Reader) nextLine(ctx context.Context) (line, error) {
+// nextLine reads the next physical line of all sources; ok is false after the last.
+func (r *Reader) nextLine(ctx context.Context) (ok bool, err error) {
 	for {
 		if err := context.Cause(ctx); err != nil {
-			return line{}, err
+			return false, err
 		}
 		if r.src == nil {
+			if r.next == len(r.opts.Files) {
+				return false, nil
+			}
 			if err := r.openNext(ctx); err != nil {
-				return line{}, err
+				return false, err
 			}
 		}
-		if r.pump != nil {
-			r.pump.ctx = ctx
-		}
-		ln, err := r.lines.next()
-		if err == nil {
-			r.line++
-			r.pos++
-			r.progress.pos.Store(r.pos)
-			r.progress.bytes.Add(ln.raw)
-			if !ln.blank {
-				r.progress.records.Add(1)
-			}
-			return ln, nil
-		}
-		if err != io.EOF {
+		ok, err := r.lines.next(&r.at)
+		if err != nil {
 			if ctx.Err() != nil {
-				return line{}, context.Cause(ctx)
+				return false, context.Cause(ctx)
 			}
-			return line{}, r.src.fault(r.line+1, err)
+			return false, r.src.fault(r.line+1, err)
 		}
-		if r.next == len(r.opts.Files) && r.hashes != nil {
-			if _, err := r.hashes.next(); err != io.EOF {
-				if err != nil {
-					return line{}, hashError(err)
-				}
-				return line{}, r.changed(r.line + 1)
-			}
+		if ok {
+			r.count()
+			return true, nil
+		}
+		if err := r.checkEnd(); err != nil {
+			return false, err
 		}
 		r.closeSource()
 	}
 }
 
-func (r *Reader) openNext(ctx context.Context) (err error) {
-	if r.next == len(r.opts.Files) {
-		return io.EOF
+func (r *Reader) count() {
+	r.line++
+	r.pos++
+	r.progress.pos.Store(r.pos)
+	r.progress.bytes.Add(r.at.raw)
+	if !r.at.blank {
+		r.progress.records.Add(1)
 	}
+}
+
+// checkEnd looks after the last source whether there were more lines when they were scanned.
+func (r *Reader) checkEnd() error {
+	if r.hashes == nil || r.next < len(r.opts.Files) {
+		return nil
+	}
+	_, more, err := r.hashes.next()
+	if err == nil && more {
+		return r.changed(r.line + 1)
+	}
+	return err
+}
+
+func (r *Reader) openNext(ctx context.Context) (err error) {
 	f := r.opts.Files[r.next]
 	r.next++
 	r.line = 0
@@ -326,41 +343,41 @@ func (r *Reader) compareOld(ctx context.Context) error {
 	old := readHashes(r.opts.OldHashes)
 	var held int64
 	for {
-		sum, err := old.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return hashError(err)
-		}
-		ln, err := r.nextLine(ctx)
-		if err == io.EOF {
-			return &Difference{Source: name, Line: r.pos + 1, What: WhatMissing}
-		}
+		sum, more, err := old.next()
 		if err != nil {
 			return err
 		}
-		if sum != ln.hash() {
+		if !more {
+			break
+		}
+		ok, err := r.nextLine(ctx)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return &Difference{Source: name, Line: r.pos + 1, What: WhatMissing}
+		case sum != r.at.hash():
 			return &Difference{Source: name, Line: r.pos, What: WhatChanged}
 		}
-		rec := r.record(&ln)
+		rec := r.record()
 		if rec == nil {
 			continue
 		}
 		if held += rec.Size; held > r.opts.MaxHold {
-			return &Error{Source: name, Line: r.line,
+			return &Error{
+				Source: name, Line: r.line,
 				Err:  fmt.Errorf("the records of earlier sessions that are not done yet take more than %d bytes, and they wait until all lines are compared", r.opts.MaxHold),
-				hint: "save the standard input to a file and start with that, or allow more with --max-buffer"}
+				hint: "save the standard input to a file and start with that, or allow more with --max-buffer",
+			}
 		}
 		r.held = append(r.held, rec)
 	}
-	if r.opts.OldWhole {
-		switch _, err := r.nextLine(ctx); {
-		case err == nil:
-			return &Difference{Source: name, Line: r.pos, What: WhatAdded}
-		case err != io.EOF:
-			return err
-		}
+	if !r.opts.OldWhole {
+		return nil
 	}
-	return nil
+	more, err := r.nextLine(ctx)
+	if err == nil && more {
+		return &Difference{Source: name, Line: r.pos, What: WhatAdded}
+	}
+	return err
 }

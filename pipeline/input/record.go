@@ -112,7 +112,7 @@ func (p *parser) fillPrompt(rec *promptRecord) {
 	from := len(p.text) // the id may be before it
 	add := func(raw []byte) int {
 		if raw != nil {
-			p.appendUnquoted(raw)
+			_ = p.appendUnquoted(raw) // its grammar has been checked
 		}
 		return len(p.text) - from
 	}

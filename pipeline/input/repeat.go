@@ -18,6 +18,7 @@ const (
 // repeats counts ids that came before, about. The filter is made with the first id.
 type repeats struct {
 	filter   *bloom.BloomFilter
+	bits     uint // of the filter; 0: bloomBits
 	ids      int64
 	hits     int64
 	expected float64 // hits that the filter got wrong, on average
@@ -27,13 +28,16 @@ type repeats struct {
 
 func (r *repeats) add(id []byte) {
 	if r.filter == nil {
-		r.filter = bloom.New(bloomBits, bloomHashes)
+		if r.bits == 0 {
+			r.bits = bloomBits
+		}
+		r.filter = bloom.New(r.bits, bloomHashes)
 	}
 	var key [8]byte
 	binary.LittleEndian.PutUint64(key[:], xxhash.Sum64(id))
 	r.ids++
 	if r.ids%1024 == 0 {
-		r.rate = math.Pow(-math.Expm1(-bloomHashes*float64(r.ids-r.hits)/bloomBits), bloomHashes)
+		r.rate = math.Pow(-math.Expm1(-bloomHashes*float64(r.ids-r.hits)/float64(r.bits)), bloomHashes)
 	}
 	r.expected += r.rate
 	if !r.filter.TestAndAdd(key[:]) {

@@ -55,8 +55,10 @@ func Scan(ctx context.Context, files []File, hashes io.Writer) ([]Print, error) 
 		if err != nil {
 			return nil, err
 		}
-		prints[i] = Print{Name: f.Name, Size: info.Size(), ModTime: info.ModTime().UTC(), Lines: n, Records: records,
-			SHA256: hex.EncodeToString(sha.Sum(nil))}
+		prints[i] = Print{
+			Name: f.Name, Size: info.Size(), ModTime: info.ModTime().UTC(), Lines: n, Records: records,
+			SHA256: hex.EncodeToString(sha.Sum(nil)),
+		}
 	}
 	if err := out.Flush(); err != nil {
 		return nil, fmt.Errorf("write the hashes of the lines: %w", err)
@@ -76,7 +78,7 @@ func Lines(ctx context.Context, files []File, yield func(source string, line int
 			case ln.tooLong:
 				return yield(f.Name, n, "", false)
 			}
-			p.parse(ln.text)
+			_ = p.parse(ln.text) // a faulty line has an id, too, or none
 			id, ok := p.name(f.Name, n)
 			return yield(f.Name, n, id, ok)
 		})
@@ -107,14 +109,15 @@ func eachLine(ctx context.Context, lines *lineReader, f File, sha hash.Hash, yie
 	lines.reset(text)
 	var ln line
 	for {
-		if ln, err = lines.next(); err == io.EOF {
-			break
-		}
+		ok, err := lines.next(&ln)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, n, context.Cause(ctx)
 			}
 			return nil, n, src.fault(n+1, err)
+		}
+		if !ok {
+			break
 		}
 		n++
 		if err := yield(n, &ln); err != nil {

@@ -64,7 +64,7 @@ func newSource(name string, r io.Reader) (*source, error) {
 	s := &source{name: name}
 	raw := bufio.NewReaderSize(r, 64<<10)
 	head, err := raw.Peek(8)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, s.fault(1, err)
 	}
 	switch {
@@ -86,8 +86,10 @@ func newSource(name string, r io.Reader) (*source, error) {
 		s.text = s.zr
 	default:
 		if what := foreign(head); what != "" {
-			return nil, &Error{Source: name, Err: fmt.Errorf("is %s, not JSON Lines", what),
-				hint: "files can be plain, gzip or zstd"}
+			return nil, &Error{
+				Source: name, Err: fmt.Errorf("is %s, not JSON Lines", what),
+				hint: "files can be plain, gzip or zstd",
+			}
 		}
 		s.text = raw
 	}
@@ -129,6 +131,9 @@ func (s *source) fault(line int64, err error) error {
 		return e
 	}
 	if s.packed == "" {
+		if errors.Is(err, io.EOF) { // it must not look like the end of the input
+			e.Err = fmt.Errorf("%w: %s", io.ErrUnexpectedEOF, err.Error())
+		}
 		return e
 	}
 	e.hint = "copy the file again, and check it: " + s.packed + " -t FILE"
@@ -139,7 +144,7 @@ func (s *source) fault(line int64, err error) error {
 		e.Err = fmt.Errorf("the zstd frame needs a window of more than %d MiB", maxWindow>>20)
 		e.hint = "compress it again without --long"
 	default:
-		e.Err = fmt.Errorf("the %s %w: %w", s.packed, errDamage, err)
+		e.Err = fmt.Errorf("the %s %w: %w", s.packed, errDamage, err) // err is no io.EOF
 	}
 	return e
 }
