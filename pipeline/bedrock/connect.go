@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 )
 
@@ -28,7 +29,9 @@ func (m *Model) connect(ctx context.Context) error {
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
 		o.Region = m.opts.Region
 		o.SharedConfigProfile = m.opts.Profile
-		o.HTTPClient = awshttp.NewBuildableClient()
+		// For credentials only, which are fetched seldom: no idle connections.
+		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) { tr.DisableKeepAlives = true })
+		o.Logger = logging.Nop{} // it would write to stderr in the midst of our own lines
 		o.CredentialsCacheOptions = func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = expiryWindow }
 		return nil
 	})

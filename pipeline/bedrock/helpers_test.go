@@ -2,6 +2,8 @@ package bedrock
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -133,4 +135,18 @@ func invokeRequest(t testing.TB, m *Model, req *pipeline.Request) (out outcome) 
 		t.Error("neither a response nor an error")
 	}
 	return out
+}
+
+// trust makes a model accept a server's own certificate.
+func trust(t testing.TB, m *Model, pem []byte) {
+	t.Helper()
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		t.Fatal("no certificate")
+	}
+	m.http.tr.TLSClientConfig = &tls.Config{RootCAs: pool}
+}
+
+func emptyResponse() *http.Response {
+	return &http.Response{Header: http.Header{}, Body: http.NoBody}
 }

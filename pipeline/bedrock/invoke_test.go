@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +124,7 @@ func TestCutAtEveryByteIsNeverWhole(t *testing.T) {
 // readStream reads a stream without any network.
 func readStream(f *family, b []byte) (*pipeline.Response, *streamFault) {
 	st := newStream()
-	st.reset(f, &call{response: &http.Response{Header: http.Header{}, Body: http.NoBody}})
+	st.reset(f, &call{response: emptyResponse()})
 	st.frames.Reset(bytes.NewReader(b))
 	for {
 		msg, err := st.frames.Next()
@@ -400,12 +402,17 @@ func TestContextFirst(t *testing.T) {
 	cause := errors.New("the run was stopped")
 	started := make(chan struct{}, 1)
 	stall := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		serveStream(chunks(claudeStream[:3]...))(w, r)
 		w.(http.Flusher).Flush()
 		started <- struct{}{}
 		<-r.Context().Done()
 	}
-	silent := func(w http.ResponseWriter, r *http.Request) { started <- struct{}{}; <-r.Context().Done() }
+	silent := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // a server notices a lost client only then
+		started <- struct{}{}
+		<-r.Context().Done()
+	}
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
 		for name, h := range map[string]http.HandlerFunc{"in mid-stream": stall, "before the headers": silent} {
 			t.Run(proto+" "+name, func(t *testing.T) {
@@ -438,6 +445,7 @@ func TestContextFirst(t *testing.T) {
 func TestLeavingTheLoopClosesTheStream(t *testing.T) {
 	closed := make(chan struct{})
 	m := testModel(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		serveStream(chunks(claudeStream[:3]...))(w, r)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -469,6 +477,9 @@ func TestGuardrail(t *testing.T) {
 	if r, fault := readStream(f, chunk(blocked)[:100]); r != nil {
 		t.Errorf("a blocked answer that was cut is taken for whole: %+v %v", r, fault)
 	}
+	if r, fault := readStream(f, append(chunk(blocked), chunk(blocked)[:100]...)); r != nil || fault.name != pipeline.TypeTruncatedStream {
+		t.Errorf("a blocked answer that was cut in its second frame is taken for whole: %+v %v", r, fault)
+	}
 	masked := strings.Replace(titanStream[0], "{", `{"amazon-bedrock-guardrailAction":"INTERVENED",`, 1)
 	none := strings.Replace(titanStream[0], "{", `{"amazon-bedrock-guardrailAction":"NONE",`, 1)
 	if r, _ := readStream(f, chunks(masked, none)); r != nil {
@@ -476,5 +487,56 @@ func TestGuardrail(t *testing.T) {
 	}
 	if r, _ := readStream(f, chunks(masked, titanStream[1])); r == nil || r.StopReason != "FINISH" {
 		t.Errorf("a masked answer became %+v", r)
+	}
+}
+
+// invocationMetrics prove an answer whole where the family's own terminal event is missing.
+func TestMetricsAreTerminal(t *testing.T) {
+	for name, tt := range familyCases {
+		f, _ := resolveFamily(tt.modelID, "")
+		stream := chunks(append(slices.Clone(tt.stream[:len(tt.stream)-1]), `{`+metricsJSON+`}`)...)
+		if r, fault := readStream(f, stream); r == nil || r.Usage.OutputTokens != 31 {
+			t.Errorf("%s: %+v %+v", name, r, fault)
+		}
+	}
+}
+
+// An answer that is whole is handed over even if the context ends while its stream does.
+func TestContextEndingAfterTheTerminalEvent(t *testing.T) {
+	m := testModel(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		serveStream(chunks(claudeStream...))(w, r)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})), claudeID)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, _ := m.Encode(&pipeline.Record{Prompt: &pipeline.Prompt{Text: "hello"}})
+	var got *pipeline.Response
+	for ev, err := range m.Invoke(ctx, req) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Terminal {
+			cancel()
+		}
+		got = ev.Response
+	}
+	if got == nil {
+		t.Error("a whole answer was lost")
+	}
+}
+
+func TestHint(t *testing.T) {
+	for typ, want := range map[string]string{
+		"ExpiredTokenException": "renew", "AccessDeniedException": "allow bedrock:", "ResourceNotFoundException": "region",
+		"FTUFormNotFilled": "use case", "MPAgreementBeingCreated": "15 minutes", "InvalidSignatureException": "clock", "ThrottlingException": "",
+	} {
+		if got := Hint(&pipeline.InvokeError{Type: typ}); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("Hint(%s) = %q", typ, got)
+		}
+	}
+	if Hint(errors.New("x")) != "" || !strings.Contains(Hint(&ErrUnknownFamily{"m"}), "--family") {
+		t.Error("Hint of other errors")
 	}
 }

@@ -91,9 +91,7 @@ func (s *scanner) more(closing byte) bool {
 		}
 	case c == ',':
 		s.i++
-		if s.peek() != closing {
-			return true
-		}
+		return true
 	}
 	s.fail()
 	return false

@@ -56,6 +56,7 @@ func newTransport(tr *http.Transport, opts Options) *transport {
 	tr.MaxIdleConns = opts.Concurrency + poolMargin
 	tr.MaxIdleConnsPerHost = tr.MaxIdleConns
 	tr.MaxConnsPerHost = 0
+	tr.DisableKeepAlives = false
 	tr.DisableCompression = true // a compressor may hold events back
 	tr.ResponseHeaderTimeout = 0
 	tr.Protocols = new(http.Protocols)

@@ -1,0 +1,133 @@
+package bedrock
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/batchrun/batchrun/pipeline"
+)
+
+func TestEncodeShortForm(t *testing.T) {
+	warm := 0.5
+	full := &pipeline.Prompt{Text: "Say \"hi\"\n<b>日</b>", System: "Be brief.", MaxTokens: 9, Temperature: &warm, Stop: []string{"END"}}
+	noStop := *full
+	noStop.Stop = nil
+	short := &pipeline.Prompt{Text: "hi"}
+	tests := []struct {
+		model  string
+		prompt *pipeline.Prompt
+		want   string
+		max    int64
+	}{
+		{claudeID, full, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"system":"Be brief.","messages":[{"role":"user","content":"Say \"hi\"\n<b>日</b>"}],"temperature":0.5,"stop_sequences":["END"]}`, 9},
+		{claudeID, short, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":4096,"messages":[{"role":"user","content":"hi"}]}`, 4096},
+		{novaID, full, `{"schemaVersion":"messages-v1","system":[{"text":"Be brief."}],"messages":[{"role":"user","content":[{"text":"Say \"hi\"\n<b>日</b>"}]}],"inferenceConfig":{"maxTokens":9,"temperature":0.5,"stopSequences":["END"]}}`, 9},
+		{llamaID, &noStop, `{"prompt":"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nSay \"hi\"\n<b>日</b><|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n","max_gen_len":9,"temperature":0.5}`, 9},
+		{llamaID, short, `{"prompt":"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n","max_gen_len":2048}`, 2048},
+		{titanID, full, `{"inputText":"Be brief.\n\nSay \"hi\"\n<b>日</b>","textGenerationConfig":{"maxTokenCount":9,"temperature":0.5,"stopSequences":["END"]}}`, 9},
+	}
+	for _, tt := range tests {
+		m := testModel(t, "http://localhost", tt.model)
+		req, err := m.Encode(&pipeline.Record{Prompt: tt.prompt})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(req.Body) != tt.want || req.MaxTokens != tt.max {
+			t.Errorf("%s: %s, max %d\nwant %s, max %d", tt.model, req.Body, req.MaxTokens, tt.want, tt.max)
+		}
+	}
+}
+
+func TestEncodeRejects(t *testing.T) {
+	long := `{"messages":["` + strings.Repeat("x", MaxBody) + `"]}`
+	tests := map[string]struct {
+		model string
+		rec   *pipeline.Record
+		typ   string
+	}{
+		"a body too large":   {claudeID, &pipeline.Record{Input: []byte(long)}, pipeline.TypeRecordTooLarge},
+		"a prompt too large": {claudeID, &pipeline.Record{Prompt: &pipeline.Prompt{Text: strings.Repeat("x", MaxBody)}}, pipeline.TypeRecordTooLarge},
+		"a list":             {claudeID, &pipeline.Record{Input: []byte(`[1]`)}, pipeline.TypeInvalidRecord},
+		"a string":           {claudeID, &pipeline.Record{Input: []byte(` "x"`)}, pipeline.TypeInvalidRecord},
+		"null":               {claudeID, &pipeline.Record{Input: []byte(`null`)}, pipeline.TypeInvalidRecord},
+		"an empty prompt":    {claudeID, &pipeline.Record{Prompt: &pipeline.Prompt{Text: " \n"}}, pipeline.TypeInvalidRecord},
+		"no prompt at all":   {claudeID, &pipeline.Record{}, pipeline.TypeInvalidRecord},
+		"stop for llama":     {llamaID, &pipeline.Record{Prompt: &pipeline.Prompt{Text: "x", Stop: []string{"y"}}}, pipeline.TypeInvalidRecord},
+	}
+	for name, tt := range tests {
+		req, err := testModel(t, "http://localhost", tt.model).Encode(tt.rec)
+		if f, ok := errors.AsType[*pipeline.Fault](err); !ok || f.Type != tt.typ || req != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestReservation(t *testing.T) {
+	image := strings.Repeat("A", 400_000)
+	tests := map[string]struct {
+		model, body  string
+		minIn, maxIn int64
+		max          int64
+		warned       string
+	}{
+		"claude":                            {claudeID, `{"max_tokens":7,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 800) + `"}]}`, 1000, 1030, 7, ""},
+		"max_tokens after the messages":     {claudeID, `{"messages":[{"max_tokens":3}],"max_tokens" : 7.0}`, 1, 20, 7, ""},
+		"not the max_tokens of a tool":      {claudeID, `{"tools":[{"max_tokens":3}],"thinking":{"max_tokens":5}}`, 1, 20, 4096, "max_tokens"},
+		"an image":                          {claudeID, `{"max_tokens":7,"messages":[{"content":[{"type":"image","source":{"data":"iVBO` + image + `"}}]}]}`, 1600, 1630, 7, ""},
+		"a document":                        {claudeID, `{"max_tokens":7,"messages":[{"content":[{"type":"document","source":{"data":"JVBE` + image + `"}}]}]}`, 10_000, 14_000, 7, ""},
+		"text under the key data":           {claudeID, `{"max_tokens":7,"messages":[{"data":"` + strings.Repeat("a b ", 1000) + `"}]}`, 1000, 1020, 7, ""},
+		"nova":                              {novaID, `{"inferenceConfig":{"maxTokens":70}}`, 1, 10, 70, ""},
+		"nova, the older name":              {novaID, `{"inferenceConfig":{"max_new_tokens":71}}`, 1, 10, 71, ""},
+		"nova without":                      {novaID, `{"messages":[]}`, 1, 10, 5000, "inferenceConfig.maxTokens"},
+		"llama":                             {llamaID, `{"prompt":"a \"quoted\\\" b","max_gen_len":72}`, 1, 20, 72, ""},
+		"an escaped quote":                  {llamaID, `{"prompt":"a\" ","max_gen_len":72,"x":"\" y"}`, 1, 20, 72, ""},
+		"llama without":                     {llamaID, `{"prompt":"x"}`, 1, 10, 512, "max_gen_len"},
+		"llama with images":                 {llamaID, `{"prompt":"x","images":["iVBO` + image + `","/9j/` + image + `"],"max_gen_len":1}`, 3200, 3220, 1, ""},
+		"titan":                             {titanID, `{"inputText":"x","textGenerationConfig":{"maxTokenCount":73}}`, 1, 30, 73, ""},
+		"titan without":                     {titanID, `{"inputText":"x"}`, 1, 10, 512, "maxTokenCount"},
+		"a body that is cut off is no harm": {titanID, `{"inputText":"x`, 1, 10, 512, "maxTokenCount"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var warned []string
+			m := testModel(t, "http://localhost", tt.model, func(o *Options) { o.Warn = func(s string) { warned = append(warned, s) } })
+			for range 3 {
+				req, err := m.Encode(&pipeline.Record{Input: []byte(tt.body)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if req.InputTokens < tt.minIn || req.InputTokens > tt.maxIn || req.MaxTokens != tt.max {
+					t.Errorf("%d in, %d out; want %d-%d in, %d out", req.InputTokens, req.MaxTokens, tt.minIn, tt.maxIn, tt.max)
+				}
+			}
+			if (tt.warned == "") != (len(warned) == 0) || len(warned) > 1 || len(warned) == 1 && !strings.Contains(warned[0], tt.warned) {
+				t.Errorf("warned: %q", warned)
+			}
+		})
+	}
+}
+
+func FuzzWeigh(f *testing.F) {
+	f.Add(`{"a\\":"b\"","max_tokens":-1e9,"x":[{"max_tokens":`)
+	f.Add(`{"`)
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, fam := range families {
+			if w, ok := weigh([]byte(body), fam); ok && (w.tokens() < 0 || w.tokens() > int64(len(body))*2000) {
+				t.Errorf("%+v", w)
+			}
+		}
+	})
+}
+
+func BenchmarkEncode25MB(b *testing.B) {
+	body := []byte(`{"max_tokens":7,"messages":[{"content":[{"type":"image","source":{"data":"iVBO` + strings.Repeat("A", 24_900_000) + `"}}]}]}`)
+	m := testModel(b, "http://localhost", claudeID)
+	rec := &pipeline.Record{Input: body}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Encode(rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
