@@ -78,7 +78,10 @@ func SealParquet(ctx context.Context, opt SealOptions) (Sealed, error) {
 func writeParquet(ctx context.Context, w io.Writer, opt SealOptions) (rows int64, err error) {
 	pw := parquet.NewGenericWriter[parquetRow](w,
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
-		// Bounds of these columns would put whole answers into the footer, and nobody searches by them.
+		// By default each page header has its smallest and largest value twice, in full: four more copies of a
+		// large modelInput, uncompressed. The bounds in the footer suffice to search by.
+		parquet.DataPageStatistics(false),
+		// Of these columns they too would be whole answers, and nobody searches by them.
 		parquet.SkipPageBounds("model_input"), parquet.SkipPageBounds("model_output"),
 		parquet.SkipPageBounds("text"), parquet.SkipPageBounds("metadata"),
 		parquet.KeyValueMetadata(sealKey, opt.Seal),
@@ -204,7 +207,6 @@ func groupRows(group parquet.RowGroup, bytes int64, yield func(*parquetRow, erro
 	}
 	buf := make([]parquetRow, n)
 	for {
-		clear(buf) // a pointer kept from the row before would be written through
 		n, err := r.Read(buf)
 		for i := range buf[:n] {
 			if !yield(&buf[i], nil) {

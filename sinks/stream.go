@@ -50,3 +50,5 @@ func (s *Stream) Commit(ctx context.Context, batch []*pipeline.Result) error {
 	}
 	return s.err
 }
+
+var _ pipeline.Store = (*Stream)(nil)

@@ -47,8 +47,8 @@ func (f *FS) Write(name string, perm fs.FileMode, write func(w io.Writer) error)
 
 // WriteTemp does the first half of [FS.Write]: it makes the temporary file of name durable and
 // returns its path. [FS.Commit] is the other half.
-func (f *FS) WriteTemp(name string, perm fs.FileMode, write func(w io.Writer) error) (tmp string, err error) {
-	tmp = TempName(name)
+func (f *FS) WriteTemp(name string, perm fs.FileMode, write func(w io.Writer) error) (_ string, err error) {
+	tmp := TempName(name)
 	if err := f.RemoveTemp(name); err != nil {
 		return "", err
 	}

@@ -15,6 +15,7 @@ func TestEveryStep(t *testing.T) {
 	type fault struct {
 		name        string
 		once        bool
+		then        int
 		part        int
 		cut, zeroed bool
 	}
@@ -22,6 +23,9 @@ func TestEveryStep(t *testing.T) {
 		{name: "kill"}, {name: "kill in a write", part: 17},
 		{name: "power cut", cut: true}, {name: "power cut in a write, zeros", part: 1 << 20, cut: true, zeroed: true},
 		{name: "fails once", once: true, part: 9}, {name: "fails once after writing all", once: true, part: 1 << 20},
+		{name: "fails once, then kill", once: true, part: 1 << 20, then: 1}, {name: "fails once, then kill later", once: true, then: 2},
+		{name: "fails once after writing all, then kill", once: true, part: 1 << 20, then: 3},
+		{name: "fails once, then power cut", once: true, part: 1 << 20, then: 3, cut: true}, {name: "fails once, then kill much later", once: true, then: 5},
 	}
 	for _, format := range []string{JSONL, Parquet} {
 		for _, retry := range []bool{false, true} {
@@ -29,14 +33,18 @@ func TestEveryStep(t *testing.T) {
 			for _, f := range faults {
 				t.Run(fmt.Sprintf("%s/retry=%v/%s", format, retry, f.name), func(t *testing.T) {
 					hits := map[atomicfile.Op]int{}
-					for step := 1; ; step++ {
+					stride := 1
+					if testing.Short() {
+						stride = 3
+					}
+					for step := 1; ; step += stride {
 						j := newJob(t, format)
 						if retry {
 							if err := j.run(j.options(nil), 0, func(int64) {}); err != nil {
 								t.Fatal(err)
 							}
 						}
-						d := &disk{failAt: step, once: f.once, part: f.part, synced: map[string]int64{}}
+						d := &disk{failAt: step, once: f.once, then: f.then, part: f.part, synced: map[string]int64{}}
 						opt := j.options(d)
 						opt.RetryFailed = retry
 						stored := map[int64]bool{}

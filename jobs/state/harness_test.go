@@ -28,6 +28,7 @@ type disk struct {
 	failAt int              // 0: never
 	dead   bool             // the crash: nothing works after failAt
 	once   bool             // only that step fails
+	then   int              // with once: the crash comes so many steps later after all
 	part   int              // bytes of the failing write that are written
 	synced map[string]int64 // length that survives a power cut
 	hit    atomicfile.Op    // what failed
@@ -44,6 +45,15 @@ func (d *disk) fault(op atomicfile.Op, name string, size int64) (int, error) {
 		d.hit = op
 		d.dead = !d.once
 		return d.part, errCrash
+	}
+	if d.hit != "" && d.then > 0 && d.step >= d.failAt+d.then {
+		d.dead = true
+		return d.part, errCrash
+	}
+	if _, known := d.synced[name]; !known && (op == atomicfile.OpWrite || op == atomicfile.OpTruncate) {
+		if info, err := os.Stat(name); err == nil { // what a session before wrote has been fsynced
+			d.synced[name] = info.Size()
+		}
 	}
 	switch op {
 	case atomicfile.OpSync:
@@ -273,7 +283,7 @@ func newJob(t *testing.T, format string) *job { return newJobIn(tempDir(t), form
 
 func newJobIn(dir, format string) *job {
 	return &job{
-		dir: dir, format: format, n: 23, batch: 4,
+		dir: dir, format: format, n: 23, batch: 6,
 		blank: func(pos int64) bool { return pos == 5 || pos == 20 },
 		fail: func(pos int64, round int) string {
 			switch {

@@ -45,7 +45,7 @@ func TestRandomCrashes(t *testing.T) {
 				}
 				storedNow := map[int64]bool{}
 				for try := 0; ; try++ {
-					d := &disk{failAt: 1 + rnd.IntN(60), once: rnd.IntN(3) == 0, part: rnd.IntN(300), synced: map[string]int64{}}
+					d := &disk{failAt: 1 + rnd.IntN(60), once: rnd.IntN(2) == 0, then: rnd.IntN(12), part: rnd.IntN(300), synced: map[string]int64{}}
 					if try > 25 {
 						d.failAt = 0
 					}

@@ -287,7 +287,8 @@ func TestFinishedRunIsRecognised(t *testing.T) {
 
 func TestFreshMovesAsideAndDeletesNothing(t *testing.T) {
 	j := newJob(t, JSONL)
-	write(t, filepath.Join(j.dir, "out.errors.jsonl.old-1"), "taken") // so all three get 2
+	write(t, filepath.Join(j.dir, "out.errors.jsonl.old-1"), "taken")
+	write(t, filepath.Join(j.dir, "out.jsonl.old-2"), "taken") // so all three get 3
 	finished(t, j)
 	was := tree(t, j.dir)
 	opt := j.options(nil)
@@ -299,8 +300,8 @@ func TestFreshMovesAsideAndDeletesNothing(t *testing.T) {
 	for path, want := range was {
 		for _, name := range []string{"/out.jsonl.batchrun", "/out.errors.jsonl", "/out.jsonl"} {
 			if rest, ok := strings.CutPrefix(path, name); ok && (rest == "" || rest[0] == '/') {
-				if got := is[name+".old-2"+rest]; got != want {
-					t.Errorf("%s: want %q, got %q", name+".old-2"+rest, want, got)
+				if got := is[name+".old-3"+rest]; got != want {
+					t.Errorf("%s: want %q, got %q", name+".old-3"+rest, want, got)
 				}
 			}
 		}
@@ -389,6 +390,57 @@ func TestTailIsKept(t *testing.T) {
 		t.Errorf("kept %q, %v", kept, err)
 	}
 	j.verify(t)
+}
+
+// The fingerprint of standard input is known only after it was read.
+func TestLearnInput(t *testing.T) {
+	j := newJob(t, JSONL)
+	opt := j.options(nil)
+	opt.Frozen.Input = []Source{{Name: "a.jsonl", Path: "-"}}
+	j.n = 2 * j.n // positions of a.jsonl only
+	r, err := Open(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := r.Commit(ctx, []*pipeline.Result{j.result(1, 0), j.result(0, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.LearnInput([]Source{{Name: "ignored", Lines: 3, Records: 3, SHA256: "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Finish(ctx, 0); !errors.Is(err, ErrUnfinished) {
+		t.Errorf("with a record missing: %v", err)
+	}
+	if err := r.Commit(ctx, []*pipeline.Result{j.result(2, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Finish(ctx, 0), r.Close()); err != nil {
+		t.Error(err)
+	}
+	f, ok, err := ReadFrozen(r.Dir())
+	if err != nil || !ok || f.Input[0].Name != "a.jsonl" || f.Input[0].SHA256 != "x" {
+		t.Errorf("%+v, %v, %v", f, ok, err)
+	}
+	if _, ok, err := ReadFrozen(filepath.Join(j.dir, "nothing")); ok || err != nil {
+		t.Errorf("of nothing: %v, %v", ok, err)
+	}
+}
+
+func TestDisk(t *testing.T) {
+	f := Frozen{Format: JSONL, Input: []Source{{Size: 1 << 30, Records: 1000}}}
+	lines := EstimateDisk(f, 100)
+	f.Format = Parquet
+	if got := EstimateDisk(f, 100); lines < 1<<30 || got != 2*lines {
+		t.Errorf("%d as lines, %d as Parquet", lines, got)
+	}
+	f.Rows = "lean"
+	if got := EstimateDisk(f, 100); got > 1<<23 {
+		t.Errorf("%d without the input", got)
+	}
+	if n, known := FreeDisk(filepath.Join(t.TempDir(), "not", "there")); known && n <= 0 {
+		t.Errorf("%d bytes are free", n)
+	}
 }
 
 func TestErrorsPath(t *testing.T) {
