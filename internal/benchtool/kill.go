@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +35,7 @@ func kill(ctx context.Context, args []string) error {
 	defer l.close()
 
 	var t table
-	t.row("run", "jobs", "kills", "of them at the end", "records", "answers paid twice", "allowed", "faults found")
+	t.row("run", "jobs", "kills", "answers paid twice", "allowed", "short jobs", "kills", "faults found")
 	var verdict error
 	for _, format := range strings.Split(*formats, ",") {
 		k := &killing{
@@ -46,7 +45,7 @@ func kill(ctx context.Context, args []string) error {
 		if err := k.all(ctx, *records, *kills); err != nil {
 			verdict = errors.Join(verdict, fmt.Errorf("%s, seed %d: %w", format, *seed, err))
 		}
-		t.row(format, k.jobs, k.kills, k.atEnd, *records, k.twice, k.allowed, k.found.n)
+		t.row(format, k.jobs, k.kills, k.twice, k.allowed, k.shortJobs, k.shortKills, k.found.n)
 	}
 	t.print(os.Stdout)
 	return verdict
@@ -66,9 +65,10 @@ type killing struct {
 	format  string
 	retry   bool
 
-	jobs, kills, atEnd int
-	twice, allowed     int64
-	found              faults
+	jobs, kills           int
+	twice, allowed        int64 // answers
+	shortJobs, shortKills int
+	found                 faults
 }
 
 // all kills job after job until there were enough kills.
@@ -90,9 +90,12 @@ func (k *killing) all(ctx context.Context, records, enough int) error {
 		return fmt.Errorf("undisturbed: %w", err)
 	}
 	for k.kills < enough {
-		if err := k.once(ctx, opts, input, want, undisturbed, enough); err != nil {
+		if err := k.once(ctx, opts, input, want, undisturbed); err != nil {
 			return err
 		}
+	}
+	if err := k.short(ctx, opts, undisturbed, enough); err != nil {
+		return err
 	}
 	return k.found.err()
 }
@@ -179,7 +182,7 @@ func (k *killing) firstRun(ctx context.Context, j job) error {
 }
 
 // once kills one job until it ends by itself, and checks it.
-func (k *killing) once(ctx context.Context, opts sim.Options, input string, want map[string]expected, undisturbed map[string]content, enough int) error {
+func (k *killing) once(ctx context.Context, opts sim.Options, input string, want map[string]expected, undisturbed map[string]content) error {
 	server, j, err := k.begin(ctx, opts, input)
 	if err != nil {
 		return err
@@ -192,11 +195,30 @@ func (k *killing) once(ctx context.Context, opts sim.Options, input string, want
 		}
 		j.more = append(j.more, "--retry-failed")
 	}
-	killed, err := k.untilItEnds(ctx, server, j, len(want), enough)
-	if err != nil {
-		return fmt.Errorf("%s: after %d kills: %w", j.output, killed, err)
+	if err := k.untilItEnds(ctx, server, j); err != nil {
+		return fmt.Errorf("%s: after %d kills: %w", j.output, k.kills, err)
 	}
+	if err := k.check(ctx, j, want, undisturbed); err != nil {
+		return err
+	}
+	account, err := server.account(ctx, true)
+	if err != nil {
+		return err
+	}
+	if account.RecordsDropped {
+		return errors.New("the simulator has not kept all records")
+	}
+	for _, record := range account.PerRecord {
+		k.twice += int64(max(0, record.Answers-1))
+	}
+	if k.twice > k.allowed {
+		k.found.add("%d answers were paid twice, %d were in flight or younger than the commit interval", k.twice, k.allowed)
+	}
+	return nil
+}
 
+// check holds the files of a job that has ended against those of an undisturbed one.
+func (k *killing) check(ctx context.Context, j job, want map[string]expected, undisturbed map[string]content) error {
 	rows, err := rowsByID(j, want, &k.found)
 	if err != nil {
 		return err
@@ -211,19 +233,6 @@ func (k *killing) once(ctx context.Context, opts sim.Options, input string, want
 	}
 	if left := leftovers(filepath.Dir(j.output)); len(left) > 0 {
 		k.found.add("left behind beside the output: %s", strings.Join(left, ", "))
-	}
-	account, err := server.account(ctx, true)
-	if err != nil {
-		return err
-	}
-	if account.RecordsDropped {
-		return errors.New("the simulator has not kept all records")
-	}
-	for _, record := range account.PerRecord {
-		k.twice += int64(max(0, record.Answers-1))
-	}
-	if k.twice > k.allowed {
-		k.found.add("%d answers were paid twice, %d were in flight or younger than the commit interval", k.twice, k.allowed)
 	}
 	return nil
 }
@@ -243,67 +252,31 @@ func leftovers(dir string) []string {
 	return left
 }
 
-// untilItEnds starts the job again and again. The moments are exponential around a mean that lets the job come to its
-// end after about enough kills. A quarter of them is kept for when all answers are given: then a session takes stock,
-// seals and rewrites only, and the moments are spread evenly over the time that takes.
-func (k *killing) untilItEnds(ctx context.Context, s *server, j job, records, enough int) (killed int, err error) {
+// untilItEnds starts the job again and again, and kills it at moments that are exponential around a mean, until it has
+// come to its end.
+func (k *killing) untilItEnds(ctx context.Context, s *server, j job) error {
 	mean := 250 * time.Millisecond // beyond what a session needs to begin
 	if k.retry {
 		mean = 120 * time.Millisecond // there is less to do
 	}
-	atEnd := 0
-	ending := 150 * time.Millisecond // how long a session takes that has nothing to send
 	for {
 		p, err := k.start(ctx, k.batchrun, j.args()...)
 		if err != nil {
-			return killed, err
+			return err
 		}
-		before, err := s.account(ctx, true)
-		if err != nil {
-			return killed, err
-		}
-		last := allAnswered(before, records)
-		wait := time.Duration(k.rng.ExpFloat64() * float64(mean))
+		young, ended, err := k.killAfter(ctx, s, p, time.Duration(k.rng.ExpFloat64()*float64(mean)))
 		switch {
-		case last && atEnd >= enough/4:
-			wait = time.Hour
-		case last:
-			wait = time.Duration(k.rng.Int64N(int64(ending)))
+		case err != nil:
+			return err
+		case ended == nil:
+			k.kills++
+			k.allowed += young + int64(k.streams)
+		case ended.exit != k.ends():
+			return p.failure(ended.exit)
+		default:
+			return nil
 		}
-		young, ended, err := k.killAfter(ctx, s, p, wait)
-		if err != nil {
-			return killed, err
-		}
-		if ended != nil {
-			if ended.exit != k.ends() {
-				return killed, p.failure(ended.exit)
-			}
-			return killed, nil
-		}
-		killed++
-		k.kills++
-		if last {
-			atEnd++
-			k.atEnd++
-		}
-		k.allowed += young + int64(k.streams)
 	}
-}
-
-// allAnswered tells whether every record has its answer or its refusal, so that a session has nothing to send but what
-// it lost.
-func allAnswered(a account, records int) bool {
-	return a.Records == int64(records) && !slices.ContainsFunc(mapsValues(a.PerRecord), func(r sim.RecordStats) bool {
-		return r.Answers == 0 && r.Faults < 2
-	})
-}
-
-func mapsValues(m map[string]sim.RecordStats) []sim.RecordStats {
-	out := make([]sim.RecordStats, 0, len(m))
-	for _, v := range m {
-		out = append(out, v)
-	}
-	return out
 }
 
 // killAfter kills a process after a time and tells how many answers were then too young to be durable. ended is set
@@ -319,10 +292,8 @@ func (k *killing) killAfter(ctx context.Context, s *server, p *process, wait tim
 	// Answers are counted at the last moment that is older than a commit may be.
 	quiet := max(0, wait-commitInterval-commitTime)
 	sleep := func(d time.Duration) bool {
-		t := time.NewTimer(d)
-		defer t.Stop()
 		select {
-		case <-t.C:
+		case <-time.After(d):
 			return true
 		case <-done:
 			return false

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -21,7 +22,6 @@ type lab struct {
 	self     string // this program
 	repo     string // the module's directory
 	keep     bool
-	quick    bool
 }
 
 // labFlags adds the flags that every benchmark has.
@@ -42,9 +42,10 @@ func (l *lab) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if l.repo = filepath.Dir(strings.TrimSpace(mod)); l.repo == "." {
-		return fmt.Errorf("not within the module: run it as go run ./internal/benchtool")
+	if mod = strings.TrimSpace(mod); filepath.Base(mod) != "go.mod" {
+		return errors.New("not within the module: run it as go run ./internal/benchtool")
 	}
+	l.repo = filepath.Dir(mod)
 	if l.dir, err = os.MkdirTemp("", "benchtool-"); err != nil {
 		return err
 	}
