@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Everything the program is built on is named in ARCHITECTURE.md with why, and nothing else is.
+// Every library that the program or its tests import is named in ARCHITECTURE.md with why, and nothing that is not required.
 func TestLibrariesAreNamed(t *testing.T) {
 	root := moduleRoot(t)
 	out := run(t, root, nil, "go", "mod", "edit", "-json")
