@@ -7,6 +7,7 @@ import (
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/pipeline/input"
+	"github.com/batchrun/batchrun/sinks"
 )
 
 // An ending is how a session ended.
@@ -70,6 +71,9 @@ func endingOf(err error, c state.Counts, left int64) ending {
 			hint: "check that the records suit the model; --fresh starts again, --retry-failed sends the failed ones again",
 		}
 	case pipeline.StopStore:
+		if errors.Is(err, sinks.ErrReaderGone) {
+			return ending{code: ExitFailed, err: sinks.ErrReaderGone}
+		}
 		return ending{code: ExitFailed, err: err, hint: "make room or mend the disk; " + resume}
 	case pipeline.StopSource:
 		hint := resume

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
 
 	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/jobs/state"
@@ -88,7 +90,7 @@ func (j *job) run(ctx context.Context) (Outcome, error) {
 	}
 	defer j.state.Close()
 	if code, done := j.state.Finished(); done {
-		return j.alreadyDone(code)
+		return j.alreadyDone(ctx, code)
 	}
 	if j.model == nil {
 		if err := j.connect(ctx); err != nil {
@@ -164,8 +166,9 @@ func (j *job) frozen(in []state.Source) state.Frozen {
 func (j *job) settings() map[string]string {
 	s := &j.spec
 	return map[string]string{
-		"concurrency": fmt.Sprint(s.Concurrency), "rpm": fmt.Sprint(s.RPM), "tpm": fmt.Sprint(s.TPM), "tpd": fmt.Sprint(s.TPD),
-		"burndown": fmt.Sprint(s.Burndown), "max-attempts": fmt.Sprint(s.MaxAttempts), "region": s.Region, "endpoint-url": s.EndpointURL,
+		"concurrency": strconv.Itoa(s.Concurrency), "max-attempts": strconv.Itoa(s.MaxAttempts), "burndown": fmt.Sprint(s.Burndown),
+		"rpm": strconv.FormatInt(s.RPM, 10), "tpm": strconv.FormatInt(s.TPM, 10), "tpd": strconv.FormatInt(s.TPD, 10),
+		"region": s.Region, "endpoint-url": s.EndpointURL,
 		"first-token-timeout": s.FirstTokenTimeout.String(), "idle-timeout": s.IdleTimeout.String(), "timeout": s.Timeout.String(),
 	}
 }
@@ -250,10 +253,32 @@ func (j *job) diskNote() string {
 }
 
 // alreadyDone is the end of a run that had ended before: nothing is sent.
-func (j *job) alreadyDone(code int) (Outcome, error) {
+func (j *job) alreadyDone(ctx context.Context, code int) (Outcome, error) {
+	if err := j.sameStdin(ctx); err != nil {
+		return Outcome{}, refuse(err)
+	}
 	c := j.state.Counts()
 	j.printer.Note(fmt.Sprintf("%s: this run is finished; nothing was sent", j.spec.Output))
 	return Outcome{Account(c.Total(), c.Succeeded, c.Failed, c.Rejected, 0)}, ending{code: code}.exit()
+}
+
+// sameStdin reads what is piped into a finished run, to see that it is what the run was over.
+func (j *job) sameStdin(ctx context.Context) error {
+	if !j.from.stdin {
+		return nil
+	}
+	r, err := j.from.open(j.state.Dir(), false, j.env.Stdin, func(int64) bool { return true })
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		if _, err := r.Next(ctx); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 }
 
 // Account is the last line a run prints.

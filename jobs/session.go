@@ -87,7 +87,9 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	}()
 	err := s.runner.Run(ctx)
 	end := s.ending(err)
-	if s.state != nil && (err == nil || end.finishes) {
+	if err := s.learnStdin(); err != nil {
+		end = ending{code: ExitFailed, err: err, hint: goesOn}
+	} else if s.state != nil && (err == nil || end.finishes) {
 		if err := s.finish(ctx, end.code); err != nil {
 			end = ending{code: ExitFailed, err: err, hint: goesOn}
 		}
@@ -99,16 +101,14 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 
 // finish seals the output once every record is done.
 func (s *session) finish(ctx context.Context, code int) error {
-	if s.from.stdin {
-		if err := s.learnStdin(); err != nil {
-			return err
-		}
-	}
 	return s.state.Finish(context.WithoutCancel(ctx), code)
 }
 
 // learnStdin remembers how long the standard input was, once it was read to its end.
 func (s *session) learnStdin() error {
+	if !s.from.stdin || s.state == nil || s.from.whole || !s.reader.ended.Load() {
+		return nil
+	}
 	if err := s.reader.Flush(); err != nil {
 		return err
 	}
@@ -191,11 +191,12 @@ func (s *session) summary(end ending) *report.Summary {
 	if c.Failed+c.Rejected > 0 {
 		sum.Errors = s.spec.ErrorsPath()
 	}
-	next := sum.Records
-	if s.state != nil {
-		sum.State = s.spec.StatePath()
-		next.Left += s.state.ToRetry()
+	if s.state == nil { // rows that were only streamed cannot be taken up again
+		return sum
 	}
+	sum.State = s.spec.StatePath()
+	next := sum.Records
+	next.Left += s.state.ToRetry()
 	var names []string
 	if !s.from.stdin {
 		names = s.spec.Input

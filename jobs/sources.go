@@ -8,17 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/batchrun/batchrun/internal/atomicfile"
 	"github.com/batchrun/batchrun/jobs/state"
+	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/pipeline/input"
 )
 
-// Files of the state directory that belong to the input.
-const (
-	hashesName = "input.lines" // 8 bytes for each line, see input.Scan
-	wholeName  = "input.whole" // is there once the standard input was read to its end
-)
+// hashesName is the file of the state directory that has 8 bytes for each line of the input, see input.Scan.
+const hashesName = "input.lines"
 
 // private opens files of the state directory: the owner's alone, and no symlinks.
 var private *atomicfile.FS
@@ -27,6 +26,7 @@ var private *atomicfile.FS
 type sources struct {
 	files  []input.File
 	stdin  bool
+	whole  bool          // the standard input was read to its end in an earlier session
 	prints []input.Print // none for the standard input
 	// scanned is a temporary file with the hashes of a first scan, until the state directory is there.
 	scanned string
@@ -86,6 +86,7 @@ func (s *sources) resume(ctx context.Context, dir string, old []state.Source) er
 		return fmt.Errorf("the run began with %s", was(wasStdin))
 	}
 	if s.stdin {
+		s.whole = old[0].SHA256 != ""
 		return nil
 	}
 	for _, o := range old {
@@ -156,7 +157,7 @@ func (s *sources) frozen() []state.Source {
 
 // records is how many there are, if that is known beforehand.
 func (s *sources) records() (n int64, known bool) {
-	if s.stdin {
+	if len(s.prints) == 0 { // nothing was scanned: the standard input, or rows that are only streamed
 		return 0, false
 	}
 	for _, p := range s.prints {
@@ -170,7 +171,7 @@ func (s *sources) open(dir string, strict bool, stdin io.Reader, skip func(int64
 	r := &reader{dir: dir, stdin: s.stdin}
 	opt := input.Options{Files: s.files, Stdin: stdin, Skip: skip, Strict: strict}
 	if dir != "" {
-		if err := r.openHashes(&opt); err != nil {
+		if err := r.openHashes(&opt, s.whole); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
@@ -187,9 +188,10 @@ type reader struct {
 	dir   string
 	stdin bool
 	files []io.Closer
+	ended atomic.Bool // the input was read to its end
 }
 
-func (r *reader) openHashes(opt *input.Options) error {
+func (r *reader) openHashes(opt *input.Options, whole bool) error {
 	name := filepath.Join(r.dir, hashesName)
 	if !r.stdin {
 		f, err := private.OpenPrivate(name, os.O_RDONLY)
@@ -200,8 +202,7 @@ func (r *reader) openHashes(opt *input.Options) error {
 		opt.Hashes = f
 		return nil
 	}
-	_, err := os.Lstat(filepath.Join(r.dir, wholeName))
-	opt.OldWhole = err == nil
+	opt.OldWhole = whole
 	sink, err := private.OpenPrivate(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return err
@@ -221,15 +222,13 @@ func (r *reader) openHashes(opt *input.Options) error {
 	return nil
 }
 
-// markWhole remembers that the standard input has come to its end.
-func (r *reader) markWhole() error {
-	if !r.stdin || r.dir == "" {
-		return nil
+// Next is a pipeline.Source's.
+func (r *reader) Next(ctx context.Context) (*pipeline.Record, error) {
+	rec, err := r.Reader.Next(ctx)
+	if errors.Is(err, io.EOF) {
+		r.ended.Store(true)
 	}
-	if err := r.Flush(); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(r.dir, wholeName), nil, 0o600)
+	return rec, err
 }
 
 // Close closes the reader and what it holds.

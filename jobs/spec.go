@@ -23,7 +23,7 @@ import (
 //
 // Every field has one row in a table, which makes its flag, its key in a job file, its part of [Schema] and its check.
 type Spec struct {
-	Input  []string // paths, globs, s3:// or "-"; none is the standard input
+	Input  []string // paths, globs or "-"; none is the standard input
 	Output string   // path, or "-" for rows on the standard output
 	Format string   // jsonl or parquet; "" by the name of Output
 	Rows   string   // full or lean
@@ -121,7 +121,7 @@ var plainText = regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`)
 var settings = []setting{
 	{
 		name: "input", short: "i", at: func(s *Spec) any { return &s.Input },
-		help: "`path`, glob, s3:// URL or - to read records from: JSONL, also .gz and .zst; may be repeated",
+		help: "`path`, glob or - to read records from: JSONL, also .gz and .zst; may be repeated",
 		auto: "standard input, unless it is a terminal", pattern: plainText, what: "a path, or a list of paths",
 	},
 	{

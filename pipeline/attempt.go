@@ -185,12 +185,12 @@ func (w *worker) ownTimeout(ctx context.Context, e *InvokeError, age time.Durati
 		e.Message = fmt.Sprintf("%v after %s; raise %s if the model may take that long", context.Cause(ctx), age.Round(time.Millisecond), hint)
 		return e
 	}
-	switch context.Cause(ctx) {
-	case errFirstTokenTimeout:
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errFirstTokenTimeout):
 		return relabel(TypeFirstTokenTimeout, "--first-token-timeout")
-	case errIdleTimeout:
+	case errors.Is(cause, errIdleTimeout):
 		return relabel(TypeIdleTimeout, "--idle-timeout")
-	case errAttemptTimeout:
+	case errors.Is(cause, errAttemptTimeout):
 		return relabel(TypeAttemptTimeout, "--timeout")
 	}
 	e.Kind = Interrupted

@@ -219,7 +219,7 @@ func newSetup(t *testing.T, n, concurrency int, script func(rec *Record, nth int
 	return s
 }
 
-func (s *setup) run(t *testing.T, ctx context.Context) error {
+func (s *setup) run(ctx context.Context, t *testing.T) error {
 	t.Helper()
 	r, err := New(s.cfg)
 	if err != nil {

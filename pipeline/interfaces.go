@@ -34,7 +34,8 @@ type Model interface {
 	// model and becomes an error row; there is no other error.
 	Encode(rec *Record) (*Request, error)
 	// Prepare resolves credentials, so that no attempt's clock runs meanwhile. It is cheap
-	// when they are cached. Its errors are *[InvokeError] of kind JobFatal or Transient.
+	// when they are cached. Its errors are *[InvokeError] of kind JobFatal or Transient, or
+	// Interrupted when ctx has ended.
 	Prepare(ctx context.Context) error
 	// Invoke makes one attempt: no retry of any kind happens below it. Every frame of the stream
 	// that arrives is an event, so that silence can be told. It yields either an event with a Response at

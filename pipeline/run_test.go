@@ -34,7 +34,7 @@ func TestEveryRecordBecomesOneRow(t *testing.T) {
 			return fine
 		})
 		s.source.faults = map[int]*Fault{0: {Type: TypeInvalidRecord, Message: "not JSON"}, 499: {Type: TypeRecordTooLarge}}
-		if err := s.run(t, t.Context()); err != nil {
+		if err := s.run(t.Context(), t); err != nil {
 			t.Fatalf("Run() = %v", err)
 		}
 		if len(s.store.rows) != 500 {
@@ -81,7 +81,7 @@ func TestTimesOfAnAttemptLeaveOutWaiting(t *testing.T) {
 			}
 			return fine
 		})
-		if err := s.run(t, t.Context()); err != nil {
+		if err := s.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}
 		row := s.store.rows[0]
@@ -104,7 +104,7 @@ func TestFailedRecordKeepsItsLongestHalfAnswer(t *testing.T) {
 			}
 			return step{wait: time.Second, text: strings.Repeat("x", max(0, 4-nth)), err: &InvokeError{Kind: Transient, Type: TypeTruncatedStream, Code: 0}}
 		})
-		if err := s.run(t, t.Context()); err != nil {
+		if err := s.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}
 		row := s.store.rows[5]
@@ -122,7 +122,7 @@ func TestThrottlingCostsNoAttempt(t *testing.T) {
 			}
 			return fine
 		})
-		if err := s.run(t, t.Context()); err != nil {
+		if err := s.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}
 		for pos, row := range s.store.rows {
@@ -143,7 +143,7 @@ func TestRecordRefusedForItselfBecomesAnErrorRow(t *testing.T) {
 					}
 					return fine
 				})
-				if err := s.run(t, t.Context()); err != nil {
+				if err := s.run(t.Context(), t); err != nil {
 					t.Fatal(err)
 				}
 				row := s.store.rows[0]
@@ -171,7 +171,7 @@ func TestOutageCostsTimeAndNoRecord(t *testing.T) {
 					}
 					return fine
 				})
-				if err := s.run(t, t.Context()); err != nil {
+				if err := s.run(t.Context(), t); err != nil {
 					t.Fatal(err)
 				}
 				if got := s.store.succeeded(); got != 400*concurrency {
@@ -198,7 +198,7 @@ func TestOnePoisonRecordIsNoOutage(t *testing.T) {
 					}
 					return fine
 				})
-				if err := s.run(t, t.Context()); err != nil {
+				if err := s.run(t.Context(), t); err != nil {
 					t.Fatal(err)
 				}
 				if row := s.store.rows[0]; row.Err == nil || row.Attempts != 5 || s.model.calls[0] != 5 {
@@ -215,7 +215,7 @@ func TestOnePoisonRecordIsNoOutage(t *testing.T) {
 func TestServiceThatNeverAnsweredStopsTheJob(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSetup(t, 100, 8, func(*Record, int) step { return fails(Transient, TypeConnectionError) })
-		err := s.run(t, t.Context())
+		err := s.run(t.Context(), t)
 		if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopNoService {
 			t.Fatalf("Run() = %v, want a stop for no service", err)
 		}
@@ -235,7 +235,7 @@ func TestModelNotReady(t *testing.T) {
 				}
 				return fine
 			})
-			if err := s.run(t, t.Context()); err != nil {
+			if err := s.run(t.Context(), t); err != nil {
 				t.Fatal(err)
 			}
 			if got := s.store.succeeded(); got != 50 {
@@ -249,7 +249,7 @@ func TestModelNotReady(t *testing.T) {
 	t.Run("never", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			s := newSetup(t, 50, 8, func(*Record, int) step { return fails(NotReady, "ModelNotReadyException") })
-			err := s.run(t, t.Context())
+			err := s.run(t.Context(), t)
 			if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopNotReady || len(s.store.rows) != 0 {
 				t.Errorf("Run() = %v with %d rows, want a stop and none", err, len(s.store.rows))
 			}
@@ -267,7 +267,7 @@ func TestJobFatalIsConfirmedOnce(t *testing.T) {
 				}
 				return fine
 			})
-			if err := s.run(t, t.Context()); err != nil {
+			if err := s.run(t.Context(), t); err != nil {
 				t.Fatal(err)
 			}
 			if got := s.store.succeeded(); got != 100 {
@@ -289,7 +289,7 @@ func TestJobFatalIsConfirmedOnce(t *testing.T) {
 				}
 				return step{wait: 10 * time.Minute / 2, text: "slow", gap: time.Minute}
 			})
-			err := s.run(t, t.Context())
+			err := s.run(t.Context(), t)
 			if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopJobFatal {
 				t.Fatalf("Run() = %v, want a job-fatal stop", err)
 			}
@@ -306,7 +306,7 @@ func TestJobFatalIsConfirmedOnce(t *testing.T) {
 func TestFirstRecordsAllRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSetup(t, 1000, 4, func(*Record, int) step { return fails(RecordFatal, "ValidationException") })
-		err := s.run(t, t.Context())
+		err := s.run(t.Context(), t)
 		if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopAllRefused {
 			t.Fatalf("Run() = %v, want a stop", err)
 		}
@@ -321,7 +321,7 @@ func TestFirstRecordsAllRefused(t *testing.T) {
 			}
 			return fails(RecordFatal, "ValidationException")
 		})
-		if err := s.run(t, t.Context()); err != nil || len(s.store.rows) != 1000 {
+		if err := s.run(t.Context(), t); err != nil || len(s.store.rows) != 1000 {
 			t.Errorf("Run() = %v with %d rows, want nil and 1000: one of the first was answered", err, len(s.store.rows))
 		}
 	})
@@ -340,7 +340,7 @@ func TestInterruptDrainsThenCuts(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, cancel)
 		start := time.Now()
-		if err := s.run(t, ctx); !errors.Is(err, ErrInterrupted) {
+		if err := s.run(ctx, t); !errors.Is(err, ErrInterrupted) {
 			t.Fatalf("Run() = %v, want ErrInterrupted", err)
 		}
 		if got, want := time.Since(start), 30*time.Second; got != want {
@@ -374,7 +374,7 @@ func TestOwnTimeoutsAreNamed(t *testing.T) {
 				if tt.want == TypeAttemptTimeout {
 					s.cfg.IdleTimeout = 200 * time.Second
 				}
-				if err := s.run(t, t.Context()); err != nil {
+				if err := s.run(t.Context(), t); err != nil {
 					t.Fatal(err)
 				}
 				row := s.store.rows[3]
@@ -397,7 +397,7 @@ func TestStoreThatFails(t *testing.T) {
 				}
 				return nil
 			}
-			if err := s.run(t, t.Context()); err != nil || s.store.succeeded() != 200 {
+			if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 200 {
 				t.Errorf("Run() = %v with %d rows, want nil and 200", err, len(s.store.rows))
 			}
 			if s.model.total != 200 {
@@ -415,7 +415,7 @@ func TestStoreThatFails(t *testing.T) {
 				}
 				return nil
 			}
-			err := s.run(t, t.Context())
+			err := s.run(t.Context(), t)
 			if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopStore {
 				t.Fatalf("Run() = %v, want a stop", err)
 			}
@@ -435,7 +435,7 @@ func TestResultsAreCommittedInTime(t *testing.T) {
 			return step{wait: 900 * time.Millisecond, text: "x", gap: 100 * time.Millisecond}
 		})
 		start := time.Now()
-		if err := s.run(t, t.Context()); err != nil {
+		if err := s.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}
 		for i, at := range s.store.times[:4] {
@@ -464,7 +464,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 				healthy.Store(true)
 			})
-			if err := s.run(t, t.Context()); err != nil || s.store.succeeded() != 5000 {
+			if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 5000 {
 				t.Errorf("Run() = %v with %d answers", err, s.store.succeeded())
 			}
 		})
@@ -474,7 +474,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			s := newSetup(t, 100, 16, nil)
 			s.source.size = 25_000_000
 			s.cfg.MaxBuffer = 100_000_000
-			if err := s.run(t, t.Context()); err != nil {
+			if err := s.run(t.Context(), t); err != nil {
 				t.Fatal(err)
 			}
 			if s.model.peak != 4 {
@@ -487,7 +487,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			s := newSetup(t, 3, 16, nil)
 			s.source.size = 25_000_000
 			s.cfg.MaxBuffer = 1000
-			if err := s.run(t, t.Context()); err != nil || s.model.peak != 1 {
+			if err := s.run(t.Context(), t); err != nil || s.model.peak != 1 {
 				t.Errorf("Run() = %v with %d in flight, want nil and 1", err, s.model.peak)
 			}
 		})
@@ -498,7 +498,7 @@ func TestSourceThatFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSetup(t, 50, 4, nil)
 		s.source.end = errors.New("prompts.jsonl.gz:51: unexpected EOF")
-		err := s.run(t, t.Context())
+		err := s.run(t.Context(), t)
 		if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopSource {
 			t.Fatalf("Run() = %v, want a stop", err)
 		}

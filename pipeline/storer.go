@@ -36,7 +36,8 @@ func (s *storer) run(ctx context.Context) error {
 	}()
 	defer func() {
 		close(batches)
-		<-done
+		for range done { // until it is closed: nothing is under way any more
+		}
 	}()
 
 	var committing []*Result // handed to the store

@@ -13,7 +13,7 @@ func startAfresh(opt Options) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Unlock()
+	defer func() { _ = lock.Unlock() }() // it dies with the process at the latest
 	if owner := errorsOwner(opt); owner != "" && exists(opt.Errors) {
 		return checkErrorsNew(opt)
 	}

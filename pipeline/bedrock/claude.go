@@ -3,6 +3,7 @@ package bedrock
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -225,9 +226,9 @@ func (a *claudeAnswer) open(index int64, raw []byte) (sg signs) {
 
 // block is the open block of an index. One that was never announced is made up.
 func (a *claudeAnswer) block(index int64, kind string) *claudeBlock {
-	for i := len(a.blocks) - 1; i >= 0; i-- {
-		if a.blocks[i].index == index {
-			return a.blocks[i]
+	for _, b := range slices.Backward(a.blocks) {
+		if b.index == index {
+			return b
 		}
 	}
 	b := &claudeBlock{index: index}

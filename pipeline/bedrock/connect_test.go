@@ -90,6 +90,9 @@ func TestNoCredentials(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://"+mute.Addr().String())
 	for name, disabled := range map[string]string{"without a metadata service": "false", "with it switched off": "true"} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && disabled == "false" {
+				t.Skip("takes five seconds")
+			}
 			t.Setenv("AWS_EC2_METADATA_DISABLED", disabled)
 			m, err := New(t.Context(), Options{ModelID: claudeID, Region: "us-east-1"})
 			if err != nil {

@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -58,18 +59,8 @@ type answer struct {
 	usage      pipeline.Usage // as the family reports it
 }
 
-// ErrUnknownFamily reports a model id that does not tell the format of its requests.
-type ErrUnknownFamily struct{ ModelID string }
-
-// Error names the model.
-func (e *ErrUnknownFamily) Error() string {
-	return fmt.Sprintf("model %q does not tell its family", e.ModelID)
-}
-
-// Hint says what to do.
-func (e *ErrUnknownFamily) Hint() string {
-	return "give --family, one of " + strings.Join(Families(), ", ")
-}
+// ErrUnknownFamily is the reason of an error about a model id that does not tell the format of its requests.
+var ErrUnknownFamily = errors.New("unknown family")
 
 // Families are the names of the families, as --family takes them.
 func Families() []string {
@@ -81,7 +72,7 @@ func Families() []string {
 }
 
 // FamilyOf names the family of a model by its id: a foundation model or inference profile, as a plain id or
-// an ARN. Of any other model, such as a provisioned or imported one, it knows nothing: [*ErrUnknownFamily].
+// an ARN. Of any other model, such as a provisioned or imported one, it knows nothing: [ErrUnknownFamily].
 func FamilyOf(modelID string) (string, error) {
 	f, err := resolveFamily(modelID, "")
 	if err != nil {
@@ -101,6 +92,7 @@ func resolveFamily(modelID, name string) (*family, error) {
 		return nil, &ConfigError{
 			Message:  fmt.Sprintf("unknown family %q", name),
 			HintText: "the families are " + strings.Join(Families(), ", "),
+			Err:      ErrUnknownFamily,
 		}
 	}
 	id, ok := baseModelID(modelID)
@@ -119,7 +111,11 @@ func resolveFamily(modelID, name string) (*family, error) {
 			}
 		}
 	}
-	return nil, &ErrUnknownFamily{modelID}
+	return nil, &ConfigError{
+		Message:  fmt.Sprintf("model %q does not tell its family", modelID),
+		HintText: "give --family, one of " + strings.Join(Families(), ", "),
+		Err:      ErrUnknownFamily,
+	}
 }
 
 func (f *family) owns(id string) bool {

@@ -47,7 +47,7 @@ func TestFamilyOf(t *testing.T) {
 		"claude":                       "",
 	} {
 		got, err := FamilyOf(id)
-		if _, unknown := errors.AsType[*ErrUnknownFamily](err); got != want || unknown != (want == "") {
+		if got != want || errors.Is(err, ErrUnknownFamily) != (want == "") {
 			t.Errorf("FamilyOf(%q) = %q, %v, want %q", id, got, err, want)
 		}
 	}
@@ -94,44 +94,81 @@ func TestAssembly(t *testing.T) {
 		text   string
 		stop   string
 	}{
-		"claude: thinking, signature and text": {claudeID, slices.Concat([]string{start,
-			open(0, `{"type":"thinking","thinking":"","signature":""}`), delta(0, `{"type":"thinking_delta","thinking":"Hm. "}`), delta(0, `{"type":"thinking_delta","thinking":"So."}`), delta(0, `{"type":"signature_delta","signature":"c2ln"}`),
-			open(1, `{"type":"redacted_thinking","data":"AAAA"}`),
-			open(2, `{"type":"text","text":""}`), delta(2, `{"type":"text_delta","text":"Yes"}`),
-			open(3, `{"type":"text","text":""}`), delta(3, `{"type":"text_delta","text":"."}`)}, done),
-			claudeBody(`{"type":"thinking","thinking":"Hm. So.","signature":"c2ln"},{"type":"redacted_thinking","data":"AAAA"},{"type":"text","text":"Yes"},{"type":"text","text":"."}`, endTurn), "Yes.", "end_turn"},
-		"claude: tools, whole, empty and cut off": {claudeID, slices.Concat([]string{start,
-			open(0, `{"type":"tool_use","id":"a","name":"f","input":{}}`), delta(0, `{"type":"input_json_delta","partial_json":"{\"a\":"}`), delta(0, `{"type":"input_json_delta","partial_json":" [1,\n2]}"}`),
-			open(1, `{"type":"tool_use","id":"b","name":"g","input":{}}`), delta(1, `{"type":"input_json_delta","partial_json":""}`),
-			open(2, `{"type":"tool_use","id":"c","name":"h","input":{}}`), delta(2, `{"type":"input_json_delta","partial_json":"{\"q\": \"un"}`)},
-			end(`{"stop_reason":"max_tokens","stop_sequence":null}`, `{"output_tokens":9}`)),
-			claudeBody(`{"type":"tool_use","id":"a","name":"f","input":{"a":[1,2]}},{"type":"tool_use","id":"b","name":"g","input":{}},{"type":"tool_use","id":"c","name":"h","input":"{\"q\": \"un"}`, `"stop_reason":"max_tokens","stop_sequence":null,`+usage1), "", "max_tokens"},
-		"claude: citations": {claudeID, slices.Concat([]string{start,
-			open(0, `{"citations":[],"type":"text","text":""}`), delta(0, `{"type":"citations_delta","citation":{"cited_text":"x"}}`), delta(0, `{"type":"text_delta","text":"A"}`), delta(0, `{"type":"citations_delta","citation":{"cited_text":"y"}}`)}, done),
-			claudeBody(`{"citations":[{"cited_text":"x"},{"cited_text":"y"}],"type":"text","text":"A"}`, endTurn), "A", "end_turn"},
-		"claude: a refusal": {claudeID, slices.Concat([]string{start, open(0, `{"type":"text","text":""}`), delta(0, `{"type":"text_delta","text":"I"}`)},
-			end(`{"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"x"}}`, `{"output_tokens":9}`)),
-			claudeBody(`{"type":"text","text":"I"}`, `"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"x"},`+usage1), "I", "refusal"},
-		"claude: usage is cumulative, and 3.0 is 3": {claudeID, slices.Concat([]string{start, `{"type":"message_delta","delta":{},"usage":{"output_tokens":4.0,"cache_creation":{"ephemeral_5m_input_tokens":2.0}}}`}, end(`{"stop_reason":"end_turn"}`, `{"output_tokens":9.0,"service_tier":"standard"}`)),
-			claudeBody(``, `"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":9,"cache_creation":{"ephemeral_5m_input_tokens":2},"service_tier":"standard"}`), "", "end_turn"},
-		"claude: unknown blocks, deltas and keys": {claudeID, slices.Concat([]string{start, open(0, `{"type":"hologram","depth":3}`), delta(0, `{"type":"hologram_delta","angle":1}`), open(1, `{"type":"text","text":"Well"}`), delta(1, `{"type":"text_delta","text":"!","new":{"a":[]}}`)}, done),
-			claudeBody(`{"type":"hologram","depth":3},{"type":"text","text":"Well!"}`, endTurn), "Well!", "end_turn"},
-		"claude: blocks out of order, and one never announced": {claudeID, slices.Concat([]string{start, open(1, `{"type":"text","text":""}`), delta(1, `{"type":"text_delta","text":"b"}`), delta(0, `{"type":"text_delta","text":"a"}`), delta(900000000, `{"type":"text_delta","text":"z"}`)}, done),
-			claudeBody(`{"type":"text","text":"a"},{"type":"text","text":"b"},{"type":"text","text":"z"}`, endTurn), "abz", "end_turn"},
-		"claude: other order, spaces and escaped keys": {claudeID, slices.Concat([]string{start, open(0, `{"type":"text","text":""}`), "\n{ \"delta\" : { \"text\" : \"\\u0041\\ud83d\" , \"type\" : \"text_delta\" } , \"index\" : 0.0 , \"type\" : \"content_block_delta\" }\n", `{"\u0074ype":"content_block_delta","ind\u0065x":0,"delta":{"type":"text_delta","t\u0065xt":"\ude00"}}`}, done),
-			claudeBody(`{"type":"text","text":"\u0041\ud83d\ude00"}`, endTurn), "A😀", "end_turn"},
-		"claude: a legacy text completion": {claudeID, []string{`{"completion":" Two","stop_reason":null,"stop":null}`, `{"completion":" herons","stop_reason":"stop_sequence","stop":"\n\nHuman:",` + metricsJSON + `}`},
-			`{"type":"completion","completion":" Two herons","stop_reason":"stop_sequence","stop":"\n\nHuman:"}`, " Two herons", "stop_sequence"},
-		"nova: pieces, gaps and tools": {novaID, slices.Concat([]string{`{"messageStart":{"role":"assistant"}}`, `{"contentBlockDelta":{"delta":{"text":"Rain"},"contentBlockIndex":0}}`, `{"contentBlockStop":{"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":" is"},"contentBlockIndex":7}}`,
-			`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"u1","name":"f"}},"contentBlockIndex":22}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":"{\"a\":"}},"contentBlockIndex":22}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":"1}"}},"contentBlockIndex":22}}`,
-			`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"u2","name":"g"}},"contentBlockIndex":900000024}}`, `{"contentBlockDelta":{"delta":{"text":"!"},"contentBlockIndex":900000025}}`}, novaEnd),
-			novaBody(`{"text":"Rain is"},{"toolUse":{"toolUseId":"u1","name":"f","input":{"a":1}}},{"toolUse":{"toolUseId":"u2","name":"g","input":{}}},{"text":"!"}`), "Rain is!", "tool_use"},
-		"nova: reasoning in either form": {novaID, slices.Concat([]string{`{"contentBlockDelta":{"delta":{"reasoningContent":{"text":"Hm"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"reasoningText":{"text":"."}}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"signature":"s"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":"Yes"},"contentBlockIndex":1}}`}, novaEnd),
-			novaBody(`{"reasoningContent":{"reasoningText":{"text":"Hm.","signature":"s"}}},{"text":"Yes"}`), "Yes", "tool_use"},
-		"llama: empty pieces while counts go on": {llamaID, []string{`{"generation":"","prompt_token_count":5.0,"generation_token_count":1.0,"stop_reason":null}`, `{"generation":"日","prompt_token_count":null,"generation_token_count":3,"stop_reason":"length"}`},
-			`{"generation":"日","prompt_token_count":5,"generation_token_count":3,"stop_reason":"length"}`, "日", "length"},
-		"titan: two results": {titanID, []string{`{"outputText":"b","index":1,"totalOutputTextTokenCount":1,"completionReason":null,"inputTextTokenCount":4}`, `{"outputText":"a","index":0,"totalOutputTextTokenCount":2,"completionReason":"FINISH","inputTextTokenCount":4}`},
-			`{"inputTextTokenCount":4,"results":[{"tokenCount":2,"outputText":"a","completionReason":"FINISH"},{"tokenCount":1,"outputText":"b","completionReason":null}]}`, "ab", "FINISH"},
+		"claude: thinking, signature and text": {
+			claudeID, slices.Concat([]string{
+				start,
+				open(0, `{"type":"thinking","thinking":"","signature":""}`), delta(0, `{"type":"thinking_delta","thinking":"Hm. "}`), delta(0, `{"type":"thinking_delta","thinking":"So."}`), delta(0, `{"type":"signature_delta","signature":"c2ln"}`),
+				open(1, `{"type":"redacted_thinking","data":"AAAA"}`),
+				open(2, `{"type":"text","text":""}`), delta(2, `{"type":"text_delta","text":"Yes"}`),
+				open(3, `{"type":"text","text":""}`), delta(3, `{"type":"text_delta","text":"."}`),
+			}, done),
+			claudeBody(`{"type":"thinking","thinking":"Hm. So.","signature":"c2ln"},{"type":"redacted_thinking","data":"AAAA"},{"type":"text","text":"Yes"},{"type":"text","text":"."}`, endTurn), "Yes.", "end_turn",
+		},
+		"claude: tools, whole, empty and cut off": {
+			claudeID, slices.Concat([]string{
+				start,
+				open(0, `{"type":"tool_use","id":"a","name":"f","input":{}}`), delta(0, `{"type":"input_json_delta","partial_json":"{\"a\":"}`), delta(0, `{"type":"input_json_delta","partial_json":" [1,\n2]}"}`),
+				open(1, `{"type":"tool_use","id":"b","name":"g","input":{}}`), delta(1, `{"type":"input_json_delta","partial_json":""}`),
+				open(2, `{"type":"tool_use","id":"c","name":"h","input":{}}`), delta(2, `{"type":"input_json_delta","partial_json":"{\"q\": \"un"}`),
+			},
+				end(`{"stop_reason":"max_tokens","stop_sequence":null}`, `{"output_tokens":9}`)),
+			claudeBody(`{"type":"tool_use","id":"a","name":"f","input":{"a":[1,2]}},{"type":"tool_use","id":"b","name":"g","input":{}},{"type":"tool_use","id":"c","name":"h","input":"{\"q\": \"un"}`, `"stop_reason":"max_tokens","stop_sequence":null,`+usage1), "", "max_tokens",
+		},
+		"claude: citations": {
+			claudeID, slices.Concat([]string{
+				start,
+				open(0, `{"citations":[],"type":"text","text":""}`), delta(0, `{"type":"citations_delta","citation":{"cited_text":"x"}}`), delta(0, `{"type":"text_delta","text":"A"}`), delta(0, `{"type":"citations_delta","citation":{"cited_text":"y"}}`),
+			}, done),
+			claudeBody(`{"citations":[{"cited_text":"x"},{"cited_text":"y"}],"type":"text","text":"A"}`, endTurn), "A", "end_turn",
+		},
+		"claude: a refusal": {
+			claudeID, slices.Concat([]string{start, open(0, `{"type":"text","text":""}`), delta(0, `{"type":"text_delta","text":"I"}`)},
+				end(`{"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"x"}}`, `{"output_tokens":9}`)),
+			claudeBody(`{"type":"text","text":"I"}`, `"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"x"},`+usage1), "I", "refusal",
+		},
+		"claude: usage is cumulative, and 3.0 is 3": {
+			claudeID, slices.Concat([]string{start, `{"type":"message_delta","delta":{},"usage":{"output_tokens":4.0,"cache_creation":{"ephemeral_5m_input_tokens":2.0}}}`}, end(`{"stop_reason":"end_turn"}`, `{"output_tokens":9.0,"service_tier":"standard"}`)),
+			claudeBody(``, `"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":9,"cache_creation":{"ephemeral_5m_input_tokens":2},"service_tier":"standard"}`), "", "end_turn",
+		},
+		"claude: unknown blocks, deltas and keys": {
+			claudeID, slices.Concat([]string{start, open(0, `{"type":"hologram","depth":3}`), delta(0, `{"type":"hologram_delta","angle":1}`), open(1, `{"type":"text","text":"Well"}`), delta(1, `{"type":"text_delta","text":"!","new":{"a":[]}}`)}, done),
+			claudeBody(`{"type":"hologram","depth":3},{"type":"text","text":"Well!"}`, endTurn), "Well!", "end_turn",
+		},
+		"claude: blocks out of order, and one never announced": {
+			claudeID, slices.Concat([]string{start, open(1, `{"type":"text","text":""}`), delta(1, `{"type":"text_delta","text":"b"}`), delta(0, `{"type":"text_delta","text":"a"}`), delta(900000000, `{"type":"text_delta","text":"z"}`)}, done),
+			claudeBody(`{"type":"text","text":"a"},{"type":"text","text":"b"},{"type":"text","text":"z"}`, endTurn), "abz", "end_turn",
+		},
+		"claude: other order, spaces and escaped keys": {
+			claudeID, slices.Concat([]string{start, open(0, `{"type":"text","text":""}`), "\n{ \"delta\" : { \"text\" : \"\\u0041\\ud83d\" , \"type\" : \"text_delta\" } , \"index\" : 0.0 , \"type\" : \"content_block_delta\" }\n", `{"\u0074ype":"content_block_delta","ind\u0065x":0,"delta":{"type":"text_delta","t\u0065xt":"\ude00"}}`}, done),
+			claudeBody(`{"type":"text","text":"\u0041\ud83d\ude00"}`, endTurn), "A😀", "end_turn",
+		},
+		"claude: a legacy text completion": {
+			claudeID,
+			[]string{`{"completion":" Two","stop_reason":null,"stop":null}`, `{"completion":" herons","stop_reason":"stop_sequence","stop":"\n\nHuman:",` + metricsJSON + `}`},
+			`{"type":"completion","completion":" Two herons","stop_reason":"stop_sequence","stop":"\n\nHuman:"}`, " Two herons", "stop_sequence",
+		},
+		"nova: pieces, gaps and tools": {
+			novaID, slices.Concat([]string{
+				`{"messageStart":{"role":"assistant"}}`, `{"contentBlockDelta":{"delta":{"text":"Rain"},"contentBlockIndex":0}}`, `{"contentBlockStop":{"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":" is"},"contentBlockIndex":7}}`,
+				`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"u1","name":"f"}},"contentBlockIndex":22}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":"{\"a\":"}},"contentBlockIndex":22}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":"1}"}},"contentBlockIndex":22}}`,
+				`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"u2","name":"g"}},"contentBlockIndex":900000024}}`, `{"contentBlockDelta":{"delta":{"text":"!"},"contentBlockIndex":900000025}}`,
+			}, novaEnd),
+			novaBody(`{"text":"Rain is"},{"toolUse":{"toolUseId":"u1","name":"f","input":{"a":1}}},{"toolUse":{"toolUseId":"u2","name":"g","input":{}}},{"text":"!"}`), "Rain is!", "tool_use",
+		},
+		"nova: reasoning in either form": {
+			novaID, slices.Concat([]string{`{"contentBlockDelta":{"delta":{"reasoningContent":{"text":"Hm"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"reasoningText":{"text":"."}}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"signature":"s"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":"Yes"},"contentBlockIndex":1}}`}, novaEnd),
+			novaBody(`{"reasoningContent":{"reasoningText":{"text":"Hm.","signature":"s"}}},{"text":"Yes"}`), "Yes", "tool_use",
+		},
+		"llama: empty pieces while counts go on": {
+			llamaID,
+			[]string{`{"generation":"","prompt_token_count":5.0,"generation_token_count":1.0,"stop_reason":null}`, `{"generation":"日","prompt_token_count":null,"generation_token_count":3,"stop_reason":"length"}`},
+			`{"generation":"日","prompt_token_count":5,"generation_token_count":3,"stop_reason":"length"}`, "日", "length",
+		},
+		"titan: two results": {
+			titanID,
+			[]string{`{"outputText":"b","index":1,"totalOutputTextTokenCount":1,"completionReason":null,"inputTextTokenCount":4}`, `{"outputText":"a","index":0,"totalOutputTextTokenCount":2,"completionReason":"FINISH","inputTextTokenCount":4}`},
+			`{"inputTextTokenCount":4,"results":[{"tokenCount":2,"outputText":"a","completionReason":"FINISH"},{"tokenCount":1,"outputText":"b","completionReason":null}]}`, "ab", "FINISH",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -106,7 +106,7 @@ func TestCutAtEveryByteIsNeverWhole(t *testing.T) {
 			all := chunks(tt.stream...)
 			terminal := len(chunks(tt.stream[:len(tt.stream)-1]...))
 			f, _ := resolveFamily(tt.modelID, "")
-			for cut := range len(all) {
+			for cut := range all {
 				if r, fault := readStream(f, all[:cut]); r != nil || fault.name != pipeline.TypeTruncatedStream {
 					t.Fatalf("cut at byte %d (the last frame begins at %d): %+v, %+v", cut, terminal, r, fault)
 				}
@@ -536,7 +536,7 @@ func TestHint(t *testing.T) {
 			t.Errorf("Hint(%s) = %q", typ, got)
 		}
 	}
-	if Hint(errors.New("x")) != "" || !strings.Contains(Hint(&ErrUnknownFamily{"m"}), "--family") {
+	if Hint(errors.New("x")) != "" || !strings.Contains(Hint(&ConfigError{HintText: "give --family"}), "--family") {
 		t.Error("Hint of other errors")
 	}
 }

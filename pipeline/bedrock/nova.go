@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
@@ -223,8 +224,8 @@ func (a *novaAnswer) grow(kind novaKind, index int64) *novaBlock {
 }
 
 func (a *novaAnswer) tool(index int64) *novaBlock {
-	for i := len(a.blocks) - 1; i >= 0; i-- {
-		if b := a.blocks[i]; b.kind == novaTool && b.index == index {
+	for _, b := range slices.Backward(a.blocks) {
+		if b.kind == novaTool && b.index == index {
 			return b
 		}
 	}

@@ -87,7 +87,12 @@ type ConfigError struct {
 	Message string
 	// HintText says what to do, and may be empty.
 	HintText string
+	// Err is a reason to ask about, such as [ErrUnknownFamily]; it may be nil.
+	Err error
 }
+
+// Unwrap gives the reason.
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Error is the message.
 func (e *ConfigError) Error() string { return e.Message }

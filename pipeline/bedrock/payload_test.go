@@ -119,10 +119,17 @@ func TestDecoderAgainstTheSDK(t *testing.T) {
 			msg.Payload[i] = byte(rnd.Uint32())
 		}
 		for _, h := range []sdkstream.Header{
-			{Name: ":message-type", Value: sdkstream.StringValue("event")}, {Name: ":event-type", Value: sdkstream.StringValue("chunk")},
-			{Name: "t", Value: sdkstream.BoolValue(true)}, {Name: "f", Value: sdkstream.BoolValue(false)}, {Name: "8", Value: sdkstream.Int8Value(-8)},
-			{Name: "16", Value: sdkstream.Int16Value(16)}, {Name: "32", Value: sdkstream.Int32Value(32)}, {Name: "64", Value: sdkstream.Int64Value(64)},
-			{Name: "b", Value: sdkstream.BytesValue(msg.Payload[:min(9, len(msg.Payload))])}, {Name: "u", Value: sdkstream.UUIDValue{1, 2}}, {Name: "time", Value: sdkstream.TimestampValue{}},
+			{Name: ":message-type", Value: sdkstream.StringValue("event")},
+			{Name: ":event-type", Value: sdkstream.StringValue("chunk")},
+			{Name: "t", Value: sdkstream.BoolValue(true)},
+			{Name: "f", Value: sdkstream.BoolValue(false)},
+			{Name: "8", Value: sdkstream.Int8Value(-8)},
+			{Name: "16", Value: sdkstream.Int16Value(16)},
+			{Name: "32", Value: sdkstream.Int32Value(32)},
+			{Name: "64", Value: sdkstream.Int64Value(64)},
+			{Name: "b", Value: sdkstream.BytesValue(msg.Payload[:min(9, len(msg.Payload))])},
+			{Name: "u", Value: sdkstream.UUIDValue{1, 2}},
+			{Name: "time", Value: sdkstream.TimestampValue{}},
 		} {
 			if rnd.IntN(3) > 0 {
 				msg.Headers.Set(h.Name, h.Value)

@@ -216,7 +216,7 @@ func scanPayload(s scanner) (encoded []byte, ok bool) {
 }
 
 // blockedAt reports whether a stream that ended so is a guardrail's answer: those have neither stop reason nor metrics.
-func (st *stream) blockedAt(err error) bool { return err == io.EOF && st.sum.blocked }
+func (st *stream) blockedAt(err error) bool { return errors.Is(err, io.EOF) && st.sum.blocked }
 
 // endFault says what is wrong with a stream that ended too early.
 func (st *stream) endFault(err error) *streamFault {
@@ -232,7 +232,7 @@ func (st *stream) endFault(err error) *streamFault {
 	switch {
 	case errors.As(err, &bad):
 		f.name, f.message = pipeline.TypeBadFrame, bad.Error()
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		f.message = "the stream ended without its terminal event"
 	default:
 		f.message = err.Error()

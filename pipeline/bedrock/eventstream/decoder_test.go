@@ -121,9 +121,14 @@ func TestDecoder(t *testing.T) {
 
 func TestHeadersOfEveryType(t *testing.T) {
 	headers := bytes.Join([][]byte{
-		{1, 't', valueTrue}, {1, 'f', valueFalse}, {1, '8', valueInt8, 1}, {1, 'h', valueInt16, 0, 1},
-		{1, 'i', valueInt32, 0, 0, 0, 1}, {1, 'l', valueInt64, 0, 0, 0, 0, 0, 0, 0, 1},
-		{1, 'b', valueBytes, 0, 2, 'x', 'y'}, {1, 'd', valueTimestamp, 0, 0, 0, 0, 0, 0, 0, 1},
+		{1, 't', valueTrue},
+		{1, 'f', valueFalse},
+		{1, '8', valueInt8, 1},
+		{1, 'h', valueInt16, 0, 1},
+		{1, 'i', valueInt32, 0, 0, 0, 1},
+		{1, 'l', valueInt64, 0, 0, 0, 0, 0, 0, 0, 1},
+		{1, 'b', valueBytes, 0, 2, 'x', 'y'},
+		{1, 'd', valueTimestamp, 0, 0, 0, 0, 0, 0, 0, 1},
 		append([]byte{1, 'u', valueUUID}, make([]byte, 16)...),
 		stringHeader(":message-type", "error"), stringHeader(":error-code", "boom"), stringHeader(":error-message", "it broke"),
 		stringHeader(":exception-type", "xe"), stringHeader("custom", "kept"),
