@@ -87,26 +87,28 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	}()
 	err := s.runner.Run(ctx)
 	end := s.ending(err)
-	if err := s.learnStdin(); err != nil {
-		end = ending{code: ExitFailed, err: err, hint: goesOn}
-	} else if s.state != nil && (err == nil || end.finishes) {
-		if err := s.finish(ctx, end.code); err != nil {
-			end = ending{code: ExitFailed, err: err, hint: goesOn}
-		}
+	if failure := s.keep(ctx, err == nil || end.finishes, end.code); failure != nil {
+		end = ending{code: ExitFailed, err: failure, hint: goesOn}
 	}
 	close(over)
 	<-shown
 	return s.conclude(end)
 }
 
-// finish seals the output once every record is done.
-func (s *session) finish(ctx context.Context, code int) error {
+// keep notes what the session has found out, and seals the output once every record is done.
+func (s *session) keep(ctx context.Context, done bool, code int) error {
+	if s.state == nil {
+		return nil
+	}
+	if err := s.learnStdin(); err != nil || !done {
+		return err
+	}
 	return s.state.Finish(context.WithoutCancel(ctx), code)
 }
 
 // learnStdin remembers how long the standard input was, once it was read to its end.
 func (s *session) learnStdin() error {
-	if !s.from.stdin || s.state == nil || s.from.whole || !s.reader.ended.Load() {
+	if !s.from.stdin || s.from.whole || !s.reader.ended.Load() {
 		return nil
 	}
 	if err := s.reader.Flush(); err != nil {

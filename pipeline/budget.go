@@ -18,11 +18,12 @@ func newBudget(limit int64) *budget {
 	return &budget{limit: limit, freed: make(chan struct{}, 1)}
 }
 
-// acquire waits until n more bytes fit, or nothing is held at all: one record always passes.
-func (b *budget) acquire(ctx context.Context, n int64) error {
+// acquire waits until n more bytes fit, or nothing is held beside the caller's own bytes: one record always
+// passes.
+func (b *budget) acquire(ctx context.Context, n, own int64) error {
 	for {
 		b.mu.Lock()
-		if b.used == 0 || b.used+n <= b.limit {
+		if b.used <= own || b.used+n <= b.limit {
 			b.used += n
 			b.mu.Unlock()
 			return nil

@@ -477,7 +477,7 @@ func (d *dispatcher) judgeFirst(order int, e *InvokeError) {
 func (d *dispatcher) allRefused() error {
 	return &StopError{
 		Reason: StopAllRefused, Err: d.refusal,
-		Detail: fmt.Sprintf("all of the first %d records sent were refused alike", d.refused),
+		Detail: fmt.Sprintf("every one of the first %d records sent was refused alike", d.refused),
 	}
 }
 

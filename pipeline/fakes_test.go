@@ -161,6 +161,7 @@ type memStore struct {
 	batches [][]*Result
 	times   []time.Time
 	fail    func() error
+	room    int // rows that fit; 0 for any number
 }
 
 func (s *memStore) Commit(_ context.Context, batch []*Result) error {
@@ -170,6 +171,9 @@ func (s *memStore) Commit(_ context.Context, batch []*Result) error {
 		if err := s.fail(); err != nil {
 			return err
 		}
+	}
+	if s.room > 0 && len(s.rows)+len(batch) > s.room {
+		return errors.New("no space left on device")
 	}
 	if s.rows == nil {
 		s.rows = map[int64]*Result{}

@@ -49,7 +49,7 @@ type Model interface {
 // A Store keeps results for good. Run calls it from one goroutine only.
 type Store interface {
 	// Commit makes a batch durable: rows first, then the journal that counts them. When it
-	// fails nothing of the batch counts, and the same batch may be given again. The batch
+	// fails nothing of the batch counts, and the same results may be given again, in smaller batches. The batch
 	// holds at least one result; it is in the order of completion. See [ErrPermanent].
 	Commit(ctx context.Context, batch []*Result) error
 }

@@ -115,10 +115,18 @@ type intake struct {
 
 // read offers records, as far as the buffer budget reaches, and at last the source's error.
 func (r *Runner) read(ctx context.Context, out chan<- intake) {
+	// Room is made before a record is read, for one like the last: the record in the reader's
+	// hands may be as large as any in flight.
+	var room int64
 	for {
+		err := r.budget.acquire(ctx, room, 0)
+		if err != nil {
+			return // nothing is taken any more
+		}
 		rec, err := r.cfg.Source.Next(ctx)
 		if err == nil {
-			err = r.budget.acquire(ctx, rec.Size)
+			err = r.fit(ctx, rec.Size, room)
+			room = rec.Size
 		}
 		select {
 		case out <- intake{rec, err}:
@@ -129,6 +137,15 @@ func (r *Runner) read(ctx context.Context, out chan<- intake) {
 			return
 		}
 	}
+}
+
+// fit turns the room made for a record into what the record really takes.
+func (r *Runner) fit(ctx context.Context, size, room int64) error {
+	if size <= room {
+		r.budget.add(size - room)
+		return nil
+	}
+	return r.budget.acquire(ctx, size-room, room)
 }
 
 // Gauges are the run's levels now.

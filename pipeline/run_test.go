@@ -405,6 +405,19 @@ func TestStoreThatFails(t *testing.T) {
 			}
 		})
 	})
+	t.Run("with room for a little", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			s := newSetup(t, 400, 100, nil)
+			s.store.room = 37
+			err := s.run(t.Context(), t)
+			if stop, ok := errors.AsType[*StopError](err); !ok || stop.Reason != StopStore {
+				t.Fatalf("Run() = %v, want a stop", err)
+			}
+			if got := len(s.store.rows); got != 37 {
+				t.Errorf("%d stored, want the 37 that fit", got)
+			}
+		})
+	})
 	t.Run("for good", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			s := newSetup(t, 10000, 4, nil)

@@ -22,7 +22,8 @@ type storer struct {
 
 	pending []*Result
 	oldest  time.Time // arrival of the first of pending
-	failing time.Time // of the first failed commit in a row; zero while commits work
+	failing time.Time // of the first failed commit since all that had arrived was stored; zero while commits work
+	portion int       // of pending to commit at once while they fail: what fits on a full disk is kept
 	lost    error     // the store failed for good
 }
 
@@ -45,7 +46,7 @@ func (s *storer) run(ctx context.Context) error {
 	due.Stop()
 	open := true
 	for {
-		if committing == nil && len(s.pending) > 0 && !open {
+		if committing == nil && len(s.pending) > 0 && !open && s.failing.IsZero() {
 			due.Reset(0)
 		}
 		if !open && committing == nil && len(s.pending) == 0 {
@@ -73,8 +74,8 @@ func (s *storer) run(ctx context.Context) error {
 			s.pending = append(s.pending, res)
 			s.unstored.Add(1)
 		case <-due.C:
-			if committing == nil && len(s.pending) > 0 {
-				committing, s.pending = s.pending, nil
+			if committing == nil {
+				committing = s.next()
 			}
 			if committing != nil {
 				batches <- committing
@@ -84,7 +85,7 @@ func (s *storer) run(ctx context.Context) error {
 				s.stored(committing)
 				committing = nil
 				if len(s.pending) > 0 {
-					due.Reset(s.cfg.CommitInterval - time.Since(s.oldest))
+					due.Reset(s.patience())
 				}
 				continue
 			}
@@ -93,6 +94,9 @@ func (s *storer) run(ctx context.Context) error {
 				committing = nil
 				continue
 			}
+			s.portion = max(len(committing)/2, 1)
+			s.pending = append(committing, s.pending...)
+			committing = nil
 			due.Reset(storeRetry)
 		}
 	}
@@ -125,11 +129,33 @@ func (s *storer) stored(batch []*Result) {
 	}
 	s.budget.add(-bytes)
 	s.cfg.Observer.Stored(batch)
-	if !s.failing.IsZero() {
-		s.failing = time.Time{}
+	if !s.failing.IsZero() && len(s.pending) == 0 {
+		s.failing, s.portion = time.Time{}, 0
 		s.cfg.Notify("the write succeeded; going on")
 		s.say(storeWorks)
 	}
+}
+
+// next takes the next batch from what waits.
+func (s *storer) next() []*Result {
+	n := len(s.pending)
+	if s.portion > 0 {
+		n = min(n, s.portion)
+	}
+	batch := s.pending[:n:n]
+	s.pending = s.pending[n:]
+	if len(s.pending) == 0 {
+		s.pending = nil
+	}
+	return batch
+}
+
+// patience is how long the oldest result may still wait for its batch.
+func (s *storer) patience() time.Duration {
+	if !s.failing.IsZero() {
+		return 0
+	}
+	return s.cfg.CommitInterval - time.Since(s.oldest)
 }
 
 // giveUp notes a failed commit. It reports true when writes have failed for as long as Drain:

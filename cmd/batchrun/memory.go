@@ -7,7 +7,7 @@ import (
 
 // memoryOverhead is what a run needs beside the buffer budget: workers, sockets, the reader's
 // line, the encoders.
-const memoryOverhead = 96 << 20
+const memoryOverhead = 64 << 20
 
 // tuneMemory lets garbage gather while there is little in memory, because collecting it costs
 // the clock of 200 streams more than it saves, and collects early when the budget is full. What the
