@@ -29,7 +29,7 @@ type sources struct {
 	whole  bool          // the standard input was read to its end in an earlier session
 	prints []input.Print // none for the standard input
 	// scanned is a temporary file with the hashes of a first scan, until the state directory is there.
-	scanned string
+	scanned *os.File
 }
 
 // findSources expands what the user named.
@@ -49,32 +49,38 @@ func (s *sources) scan(ctx context.Context, dir string) error {
 	if s.stdin {
 		return nil
 	}
-	// Beside the state directory, so that it can be renamed into it.
 	tmp, err := os.CreateTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".scan-*")
 	if err != nil {
 		return err
 	}
-	s.scanned = tmp.Name()
+	s.scanned = tmp
+	// Without a name from now on, so that no kill leaves it behind; where that cannot be, forget removes it.
+	_ = os.Remove(tmp.Name())
 	s.prints, err = input.Scan(ctx, s.files, tmp)
-	return errors.Join(err, tmp.Close())
+	return err
 }
 
-// keep moves the hashes of a scan into the state directory.
+// keep copies the hashes of a scan into the state directory.
 func (s *sources) keep(dir string) error {
-	if s.scanned == "" {
+	if s.scanned == nil {
 		return nil
 	}
-	if err := os.Rename(s.scanned, filepath.Join(dir, hashesName)); err != nil {
+	defer s.forget()
+	return atomicfile.Write(filepath.Join(dir, hashesName), 0o600, func(w io.Writer) error {
+		if _, err := s.scanned.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		_, err := io.Copy(w, s.scanned)
 		return err
-	}
-	s.scanned = ""
-	return nil
+	})
 }
 
-// forget removes a scan that no run came of.
+// forget closes the scan.
 func (s *sources) forget() {
-	if s.scanned != "" {
-		os.Remove(s.scanned)
+	if s.scanned != nil {
+		_ = s.scanned.Close()
+		_ = os.Remove(s.scanned.Name())
+		s.scanned = nil
 	}
 }
 

@@ -313,10 +313,60 @@ func diffMaps(want, got map[string]string) string {
 	return b.String()
 }
 
+// A snapshot is what a directory holds, parents before their children.
+type snapshot []struct {
+	name string
+	mode fs.FileMode
+	data []byte
+}
+
+func save(t *testing.T, dir string) (s snapshot) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		var data []byte
+		if !e.IsDir() {
+			if data, err = os.ReadFile(path); err != nil {
+				return err
+			}
+		}
+		s = append(s, snapshot{{strings.TrimPrefix(path, dir), info.Mode(), data}}...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// restore makes a directory hold what it held.
+func (s snapshot) restore(t *testing.T, dir string) {
+	t.Helper()
+	err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
+	for _, f := range s {
+		path := dir + f.name
+		if f.mode.IsDir() {
+			err = errors.Join(err, os.Mkdir(path, 0o700))
+		} else {
+			err = errors.Join(err, os.WriteFile(path, f.data, 0o600))
+		}
+		err = errors.Join(err, os.Chmod(path, f.mode.Perm()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // tempDir is in memory where it can be: what is tested is what happens around an fsync, not how long it takes.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "batchrun-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "batchrun-test-") //nolint:usetesting // t.TempDir cannot be told where
 	if err != nil {
 		return t.TempDir()
 	}

@@ -16,6 +16,7 @@ func TestRandomCrashes(t *testing.T) {
 	}
 	for seed := range runs {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			rnd := rand.New(rand.NewPCG(uint64(seed), 7))
 			format := []string{JSONL, Parquet}[rnd.IntN(2)]
 			fate := make([]int, 200) // the round in which a record succeeds; 9 never, 10 rejected
@@ -23,8 +24,8 @@ func TestRandomCrashes(t *testing.T) {
 				fate[i] = []int{0, 0, 0, 1, 2, 3, 9, 10}[rnd.IntN(8)]
 			}
 			shape := func(dir string) *job {
-				j := newJob(t, format)
-				j.dir, j.n, j.batch = dir, int64(2+seed%60), 1+seed%9
+				j := newJobIn(dir, format)
+				j.n, j.batch = int64(2+seed%60), 1+seed%9
 				j.fail = func(pos int64, round int) string {
 					switch {
 					case fate[pos] == 10:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,7 +15,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/batchrun/batchrun/pipeline"
 )
@@ -81,7 +81,7 @@ func helper(t *testing.T, what, dir string) *exec.Cmd {
 	return cmd
 }
 
-// hold stores one record, says so and stays until it is killed.
+// hold stores one record, says so and stays until it is killed, or its parent is gone.
 func hold(dir string) int {
 	j := newJobIn(dir, JSONL)
 	opt := j.options(nil)
@@ -91,7 +91,7 @@ func hold(dir string) int {
 		err = r.Commit(context.Background(), []*pipeline.Result{j.result(0, 0)})
 	}
 	fmt.Println(err)
-	time.Sleep(time.Minute)
+	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 1
 }
 
@@ -103,6 +103,11 @@ func TestLockAcrossProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
