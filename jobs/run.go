@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/batchrun/batchrun/jobs/report"
@@ -35,6 +36,9 @@ func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, refuse(err)
 	}
+	if err := placesExist(&spec); err != nil {
+		return Outcome{}, refuse(err)
+	}
 	from, err := findSources(spec.Input)
 	if err != nil {
 		return Outcome{}, refuse(err)
@@ -49,6 +53,28 @@ func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
 		return j.stream(ctx)
 	}
 	return j.run(ctx)
+}
+
+// placesExist checks that the folders of what is written are there. They are not made: a typing error would be.
+func placesExist(spec *Spec) error {
+	if spec.Output == "-" {
+		return nil
+	}
+	var errs []error
+	seen := map[string]bool{}
+	for _, path := range []string{spec.Output, spec.ErrorsPath(), spec.StatePath()} {
+		dir := filepath.Dir(path)
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		if info, err := os.Stat(dir); err != nil {
+			errs = append(errs, &adviceError{fmt.Errorf("%s: its folder cannot be used: %w", path, err), "mkdir -p " + dir})
+		} else if !info.IsDir() {
+			errs = append(errs, fmt.Errorf("%s: %s is not a folder", path, dir))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // familyOf tells the family before anything is read or opened.
