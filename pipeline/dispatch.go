@@ -314,17 +314,21 @@ func (d *dispatcher) throttled(t *task, o outcome, now time.Time, probe bool) {
 	d.reopenIf(probe) // the service is there
 	d.health.add(t, false)
 	t.throttleRow++
-	if o.alone || d.admitted.since(t.lastAdmission, t.reservation()) {
-		t.throttles++
+	// A quota of the day that is used up refuses everybody, for hours if it has to be: no record
+	// is at fault, and the limiter alone says when the next may try.
+	if !o.err.Daily {
+		if o.alone || d.admitted.since(t.lastAdmission, t.reservation()) {
+			t.throttles++
+		}
+		t.lastAdmission = d.admitted.seq
 	}
-	t.lastAdmission = d.admitted.seq
 	if t.throttles >= throttlesOwn {
 		d.fail(t)
 		return
 	}
 	// The limiter holds everybody after a refusal. A record that is refused again and again
 	// also steps back behind the others.
-	if t.throttleRow == 1 {
+	if t.throttleRow == 1 || o.err.Daily {
 		d.ready = append(d.ready, t)
 		return
 	}

@@ -158,6 +158,27 @@ func TestRecordRefusedForItselfBecomesAnErrorRow(t *testing.T) {
 	}
 }
 
+func TestQuotaOfTheDayPausesAndCostsNoRecord(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		start, refused := time.Now(), 0
+		s := newSetup(t, 60, 4, func(*Record, int) step {
+			if at := time.Since(start); at > time.Second && at < 7*time.Hour {
+				refused++
+				step := fails(Throttled, "ThrottlingException")
+				step.err.Daily = true
+				return step
+			}
+			return fine
+		})
+		if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 60 {
+			t.Errorf("Run() = %v with %d answers, want nil and 60", err, s.store.succeeded())
+		}
+		if refused > 100 {
+			t.Errorf("%d calls while the day's quota was used up", refused)
+		}
+	})
+}
+
 func TestOutageCostsTimeAndNoRecord(t *testing.T) {
 	const from, to = 30 * time.Second, 30*time.Second + 20*time.Minute
 	for _, concurrency := range []int{1, 3, 32, 64} {
