@@ -8,11 +8,19 @@ import (
 )
 
 const (
-	minute     = 60 // seconds
-	secondSlot = 250 * time.Millisecond
-	daySlot    = 5 * time.Minute
-	settled    = 2 * time.Second // after this long a request that was not refused counts as admitted
-	blameFor   = 10 * time.Second
+	minute          = 60 // seconds
+	secondSlot      = 250 * time.Millisecond
+	daySlot         = 5 * time.Minute
+	settled         = 2 * time.Second // after this long a request that was not refused counts as admitted
+	blameFor        = 10 * time.Second
+	historyLeast    = 5                // seconds, and
+	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
+	recent          = 10 * time.Second // over which refusals are compared with the noise
+
+	// Where nothing is stated, the first streams come at this rate after the first few: what is sent before the
+	// first refusal is back would all be refused with it.
+	rampFirst = 32
+	rampRate  = 200 // a second
 )
 
 // A cause is what keeps the head of the queue waiting.
@@ -45,10 +53,12 @@ type flight struct {
 	live   bool
 	cost   Cost
 	began  time.Time
+	n      uint64  // its number among the verdicts
 	minute int64   // its slot in the minute's ledger
 	day    int64   // and in the day's
 	held   float64 // tokens booked in the ledgers
 	expect float64 // tokens it is expected to settle at
+	kept   bool    // the pacer does not get them back
 	paced  bool    // the pacer was asked and has taken them
 }
 
@@ -68,6 +78,11 @@ type core struct {
 	streams                concurrency
 	predict                predictor
 	refusal                time.Duration // how long a refusal takes to come back, a running mean
+	verdicts               verdicts
+	noise                  noise
+	first                  time.Time // the first request; zero: none yet
+	sporadic               bool      // the last cut followed sporadic refusals
+	ramp                   bool
 
 	flights  []flight
 	idle     []uint32 // flights not in use
@@ -93,10 +108,12 @@ func newCore(o Options, now time.Time) *core {
 		tokenPace:   newPace(o.TokensPerMinute),
 		requestPace: newPace(o.RequestsPerMinute),
 		tokenFloor:  1.0 / minute,
-		streams:     concurrency{most: float64(o.Concurrency), limit: float64(o.Concurrency)},
+		streams:     newConcurrency(float64(o.Concurrency)),
 		predict:     predictor{burndown: o.Burndown},
+		verdicts:    verdicts{calm: calmFirst, over: calmPrior},
 		asOf:        now,
 	}
+	c.ramp = !(o.TokensPerMinute > 0) && !(o.RequestsPerMinute > 0)
 	c.tokens.setRate(now, c.tokenPace.x)
 	c.paceRequests(now)
 	return c
@@ -106,6 +123,8 @@ func newCore(o Options, now time.Time) *core {
 func (c *core) paceRequests(now time.Time) {
 	x := c.requestPace.x
 	if math.IsInf(x, 1) {
+		c.requests.SetLimitAt(now, rate.Inf)
+		c.requests.SetBurstAt(now, 1)
 		return
 	}
 	c.requests.SetLimitAt(now, rate.Limit(x))
@@ -143,7 +162,9 @@ func (c *core) account(now time.Time) {
 		}
 	case byRequests:
 		if c.requestPace.learned() {
-			c.requestPace.grow(d, attempts, attempts, 1.0/minute)
+			// This pace gets no refunds, so noise takes its share of what it lets go.
+			served := attempts / (1 - whole(c.noise.known(now)))
+			c.requestPace.grow(d, served, attempts, 1.0/minute)
 			c.paceRequests(now)
 		}
 	}
@@ -194,6 +215,9 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	if !c.streams.fits(c.inFlight) {
 		return verdict{cause: byConcurrency}
 	}
+	if at := c.ramped(now); at.After(now) {
+		return verdict{cause: byConcurrency, at: at}
+	}
 	if paced && !c.requests.AllowN(now, 1) {
 		return verdict{cause: byRequests, paced: true, at: now.Add(time.Microsecond)}
 	}
@@ -205,9 +229,12 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	id := c.idle[len(c.idle)-1]
 	c.idle = c.idle[:len(c.idle)-1]
 	c.inFlight++
+	if c.first.IsZero() {
+		c.first = now
+	}
 	f := &c.flights[id]
 	*f = flight{
-		gen: f.gen + 1, live: true, cost: cost, began: now,
+		gen: f.gen + 1, live: true, cost: cost, began: now, n: c.verdicts.sent(),
 		minute: c.minute.cur, day: c.day.cur, held: held, expect: expect,
 		paced: !math.IsInf(c.tokens.rate, 1),
 	}
@@ -217,6 +244,19 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	c.service.admitted(now, id)
 	c.daily.admitted(now, id)
 	return verdict{ok: true, id: id}
+}
+
+// ramped tells when the first streams of a job whose quota nobody knows may be one more.
+func (c *core) ramped(now time.Time) time.Time {
+	if !c.ramp || c.inFlight < rampFirst {
+		return now
+	}
+	at := c.first.Add(time.Duration(c.inFlight-rampFirst+1) * (time.Second / rampRate))
+	if float64(rampFirst)+now.Sub(c.first).Seconds()*rampRate >= c.streams.most {
+		c.ramp = false
+		return now
+	}
+	return at
 }
 
 // soon bounds a wait for a pace, which may grow meanwhile.
@@ -259,7 +299,7 @@ func (c *core) book(now time.Time, f *flight, tokens float64, requests slot) {
 	if !c.day.add(f.day, slot{held: d.held}) && d.held > 0 {
 		c.day.add(c.day.cur, slot{held: d.held})
 	}
-	if f.paced { // else it would be given back what it never took
+	if f.paced && !f.kept { // else it would be given back what it never took
 		c.tokens.take(now, d.use)
 	}
 }
@@ -271,8 +311,9 @@ func (c *core) succeed(now time.Time, id, gen uint32, u Usage) {
 		return
 	}
 	c.book(now, &f, c.predict.settle(u), slot{})
-	c.predict.learn(f.cost, u)
-	c.streams.succeeded(c.inFlight + 1)
+	c.verdicts.ended()
+	c.predict.learn(f.cost, u, now.Sub(f.began))
+	c.streams.succeeded(f.began, c.inFlight+1)
 	c.service.ended(id, false)
 	c.daily.ended(id, false)
 }
@@ -284,6 +325,7 @@ func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
 		return
 	}
 	c.book(now, &f, c.predict.settle(u), slot{})
+	c.verdicts.ended()
 	if overload {
 		c.streams.overloaded(now, f.began)
 	}
@@ -309,6 +351,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		return
 	}
 	c.refused++
+	f.kept = !day && !c.noise.usual(f.n)
 	c.book(now, &f, 0, slot{accepted: -1})
 	if day {
 		c.service.ended(id, false)
@@ -325,30 +368,63 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	} else {
 		c.refusal += (took - c.refusal) / 8
 	}
+	if heads := c.verdicts.refused(f.n); heads != 0 {
+		c.minute.add(f.minute, slot{heads: float64(heads)})
+		c.noise.refused(f.n, heads)
+	}
+	exhausted := c.verdicts.exhausted(f.n, max(c.verdicts.calm, c.noise.known(now)))
+	if last := c.cutPace().last; !last.IsZero() && now.Sub(last) < cutEvery && !c.noise.open && c.noise.known(now) == 0 {
+		exhausted = true // still
+	}
 	if !c.service.counts(f.began) {
 		c.relearn(now, &f)
 		return
 	}
-	c.learn(now, &f)
+	if exhausted {
+		c.learnExhausted(now, &f)
+	} else if !c.learnSporadic(now, &f) {
+		return
+	}
 	var earn time.Duration
 	if x := c.tokenPace.x; !math.IsInf(x, 1) {
 		earn = seconds(1.5 * f.held / x)
 	}
 	c.service.refused(now, earn, c.rand())
+	c.verdicts.paused(exhausted)
 	c.tokens.pause(now, c.service.until)
 	c.drain = true
 }
 
-// learn cuts the pace that is to blame for a refusal, if it is time and the refusal says something about the pace.
-func (c *core) learn(now time.Time, f *flight) {
-	// The pace that bound last. Where none did, tokens: not every model has a quota of requests.
-	blame := byTokens
-	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
-		blame = byRequests
+// cutPace is the pace that was cut last.
+func (c *core) cutPace() *pace {
+	if c.requestPace.last.After(c.tokenPace.last) {
+		return &c.requestPace
 	}
-	last := c.tokenPace.last
-	if c.requestPace.last.After(last) {
-		last = c.requestPace.last
+	return &c.tokenPace
+}
+
+// since counts the requests sent after t, as far as a minute ago, and of them the refusals that were not in a row.
+func (c *core) since(t time.Time) (sent, refused float64) {
+	from := c.minute.number(t) + 1
+	return c.minute.between(from, c.minute.cur, sentRequests), c.minute.between(from, c.minute.cur, headRequests)
+}
+
+// learnExhausted cuts the pace that is to blame for a refusal of an exhausted quota, if it is time and the
+// refusal says something about the pace.
+func (c *core) learnExhausted(now time.Time, f *flight) {
+	c.noise.void()
+	last := c.cutPace().last
+	if c.sporadic && now.Sub(last) < cutEvery {
+		// That cut did not know yet how bad it was.
+		c.sporadic = false
+		if last.Equal(c.requestPace.last) {
+			c.requestPace.correct(c.minute.sum.accepted/minute, 1.0/minute)
+			c.paceRequests(now)
+		} else {
+			c.tokenPace.correct(c.minute.sum.use/minute, c.tokenFloor)
+			c.tokens.setRate(now, c.tokenPace.x)
+		}
+		return
 	}
 	if !last.IsZero() {
 		if now.Sub(last) < cutEvery || !f.began.After(last) {
@@ -361,18 +437,70 @@ func (c *core) learn(now time.Time, f *flight) {
 			return
 		}
 	}
-	if blame == byRequests {
-		c.requestPace.cut(now, c.minute.sum.accepted/minute, 1.0/minute)
+	c.sporadic = false
+	c.cut(now, f, minute)
+}
+
+// learnSporadic cuts the pace that is to blame for a refusal among admissions, unless refusals are known, or
+// turn out, to come whatever the pace.
+func (c *core) learnSporadic(now time.Time, f *flight) bool {
+	last := c.cutPace().last
+	if c.noise.judge(now, f.n) {
+		c.undo(now)
+		return false
+	}
+	if !last.IsZero() && (now.Sub(last) < cutEvery || !f.began.After(last)) {
+		return false
+	}
+	if c.noise.open {
+		if p := c.cutPace(); p.x < p.xmax {
+			return false // still on trial
+		}
+		c.noise.drop(f.n)
+	}
+	if n, r := c.since(now.Add(-recent)); c.noise.explains(now, n, r) {
+		return false
+	}
+	age := min(minute, now.Sub(c.first).Seconds())
+	if age < historyLeast || age < minute && c.minute.sum.sent < historyRequests {
+		return false
+	}
+	n, r := c.since(now.Add(-minute * time.Second))
+	c.noise.try(now, c.verdicts.n, n, r)
+	c.sporadic = true
+	c.cut(now, f, age)
+	return true
+}
+
+// cut lowers the pace that bound last. Where none did, that of tokens: not every model has a quota of requests.
+// over is the time in seconds in which the minute's use was admitted.
+func (c *core) cut(now time.Time, f *flight, over float64) {
+	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
+		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute)
 		c.paceRequests(now)
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
-	c.tokenPace.cut(now, c.minute.sum.use/minute, c.tokenFloor)
+	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor)
+	c.tokens.setRate(now, c.tokenPace.x)
+}
+
+// undo takes the last cut back.
+func (c *core) undo(now time.Time) {
+	if c.requestPace.last.After(c.tokenPace.last) {
+		c.requestPace.undo()
+		c.paceRequests(now)
+		return
+	}
+	c.tokenPace.undo()
 	c.tokens.setRate(now, c.tokenPace.x)
 }
 
 // relearn corrects a cut by the refusals that arrive just after it: what it took for admitted was not.
 func (c *core) relearn(now time.Time, f *flight) {
+	if c.sporadic {
+		return
+	}
 	if p := &c.requestPace; p.echo(now, f.began) {
 		p.correct(c.minute.sum.accepted/minute, 1.0/minute)
 		c.paceRequests(now)
@@ -390,6 +518,9 @@ func (c *core) restore(now time.Time, age time.Duration, requests int64, tokens 
 	tokens = math.Ceil(max(tokens, 0))
 	n := float64(max(requests, 0))
 	if at := now.Add(-age); age <= minute*time.Second {
+		if c.first.IsZero() || at.Before(c.first) {
+			c.first = at
+		}
 		c.minute.add(c.minute.number(at), slot{held: tokens, use: tokens, sent: n, accepted: n})
 	}
 	if age <= 24*time.Hour {

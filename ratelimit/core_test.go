@@ -2,6 +2,8 @@ package ratelimit
 
 import (
 	"math"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,10 +57,14 @@ func TestPredictorFindsWhatRequestsSettleAt(t *testing.T) {
 		t.Errorf("expect before anything ended = %v, want the reservation, 5000", got)
 	}
 	for range 2000 { // half of the input is read from a cache
-		p.learn(c, Usage{Input: 500, Output: 200})
+		p.learn(c, Usage{Input: 500, Output: 200}, 6*time.Second)
 	}
 	if got := p.expect(c); math.Abs(got-1500) > 10 {
 		t.Errorf("expect = %v, want about 500 + 5×200", got)
+	}
+	// 5000 reserved, 1500 used: 3500 idle for a tenth of a minute.
+	if got, want := p.reachable(), 1500.0/1850; math.Abs(got-want) > 1e-9 {
+		t.Errorf("reachable = %v, want %v", got, want)
 	}
 	if got := p.expect(Cost{Input: 1000, MaxTokens: 10}); math.Abs(got-550) > 10 {
 		t.Errorf("expect with 10 output tokens at most = %v, want about 500 + 5×10", got)
@@ -322,6 +328,11 @@ func start(t *testing.T, o Options) (c *core, admit func(at time.Duration, c Cos
 	}
 }
 
+// convince makes the next refusal one of an exhausted quota.
+func convince(c *core) {
+	c.verdicts.calm, c.verdicts.held, c.verdicts.doubt = 0, max(1, c.verdicts.n), 1
+}
+
 // A stream may outlive the windows it was admitted in.
 func TestLateSettlementIsOwedNow(t *testing.T) {
 	c, admit := start(t, Options{TokensPerMinute: 1e6, TokensPerDay: 1e6, Burndown: 5})
@@ -347,7 +358,7 @@ func TestRefusedRequestStaysCountedAsSent(t *testing.T) {
 	c, admit := start(t, Options{})
 	id, gen := admit(0, small)
 	c.throttled(after(time.Second), id, gen, false)
-	if got, want := c.minute.sum, (slot{sent: 1}); got != want {
+	if got, want := c.minute.sum, (slot{sent: 1, heads: 1}); got != want {
 		t.Errorf("minute = %+v, want %+v", got, want)
 	}
 }
@@ -355,6 +366,7 @@ func TestRefusedRequestStaysCountedAsSent(t *testing.T) {
 // Nothing is stated, so the pacer took nothing: it must not get anything back once it paces.
 func TestRequestsFromBeforeThePaceAreNotRefunded(t *testing.T) {
 	c, admit := start(t, Options{})
+	convince(c)
 	refused, gen := admit(0, small)
 	before, beforeGen := admit(0, Cost{Input: 1000, MaxTokens: 9000})
 	c.throttled(after(time.Second), refused, gen, false)
@@ -367,6 +379,7 @@ func TestRequestsFromBeforeThePaceAreNotRefunded(t *testing.T) {
 // When the first refusal arrives, others are still on their way.
 func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
 	c, admit := start(t, Options{})
+	c.ramp = false
 	type permit struct{ id, gen uint32 }
 	var ps []permit
 	for range 600 {
@@ -401,6 +414,7 @@ func TestHoldForgetsSavedRequests(t *testing.T) {
 	if got := c.requests.TokensAt(after(time.Minute)); got < 8 {
 		t.Fatalf("%v requests saved in a minute, want nearly the burst", got)
 	}
+	convince(c)
 	c.throttled(after(time.Minute), id, gen, false)
 	admit(time.Minute+holdMost, small)
 	if got := c.requests.TokensAt(after(time.Minute + holdMost)); got >= 1 {
@@ -411,6 +425,7 @@ func TestHoldForgetsSavedRequests(t *testing.T) {
 func TestPaceDoesNotGrowWhileSomethingElseBinds(t *testing.T) {
 	c, admit := start(t, Options{TokensPerMinute: 60_000})
 	id, gen := admit(0, small)
+	convince(c)
 	c.throttled(after(time.Second), id, gen, false)
 	x := c.tokenPace.x
 	for i, v := range []verdict{{}, {cause: byConcurrency}, {cause: byService}, {cause: byRequests, paced: true}, {cause: byTokens}} {
@@ -441,41 +456,146 @@ func TestWaitsForAPaceAreShort(t *testing.T) {
 	}
 }
 
-func TestConcurrency(t *testing.T) {
-	c := concurrency{most: 10, limit: 10}
-	c.overloaded(after(10*time.Second), after(0))
-	if int(c.limit) != 7 {
-		t.Errorf("limit after an overload = %v, want 7", c.limit)
+// A row of outcomes: streams of a limit, all in use, a second each.
+type outcomes struct {
+	c   concurrency
+	now time.Time
+	rng *rand.Rand
+}
+
+func (o *outcomes) turns(n int, share func(limit float64) float64) {
+	for range n {
+		began := o.now
+		o.now = o.now.Add(time.Second)
+		for i := range int(o.c.limit) {
+			if o.rng.Float64() < share(o.c.limit) {
+				o.c.overloaded(o.now.Add(time.Duration(i)), began.Add(1))
+			} else {
+				o.c.succeeded(began.Add(1), int(o.c.limit))
+			}
+		}
 	}
-	c.overloaded(after(11*time.Second), after(0))               // began before the cut
-	c.overloaded(after(12*time.Second), after(11*time.Second))  // too soon
-	c.overloaded(after(100*time.Second), after(10*time.Second)) // began before the cut
-	if int(c.limit) != 7 {
-		t.Errorf("limit after echoes of one overload = %v, want 7", c.limit)
+}
+
+func constant(share float64) func(float64) float64 {
+	return func(float64) float64 { return share }
+}
+
+func TestConcurrencyFallsOnlyWhereItHelps(t *testing.T) {
+	for seed := range uint64(5) {
+		o := outcomes{newConcurrency(64), epoch, rand.New(rand.NewPCG(seed, 3))}
+		for range 20 {
+			if o.turns(30, constant(0.1)); o.c.limit < 0.8*64 {
+				t.Errorf("seed %d: limit %v at %v, with a tenth of overloads all the time", seed, o.c.limit, o.now.Sub(epoch))
+			}
+		}
+		if o.turns(30, constant(0.6)); o.c.limit > 0.7*64 {
+			t.Errorf("seed %d: limit %v after half a minute with 60 %% of overloads, want it to fall", seed, o.c.limit)
+		}
+		if o.turns(120, constant(0.1)); o.c.limit < 0.8*64 {
+			t.Errorf("seed %d: limit %v two minutes later, want it back", seed, o.c.limit)
+		}
+		// A service with 20 places serves no more.
+		places := func(limit float64) float64 { return 1 - 20/limit }
+		o.turns(60, places)
+		var sum float64
+		for range 100 {
+			o.turns(1, places)
+			sum += o.c.limit / 100
+		}
+		if sum < 15 || sum > 32 {
+			t.Errorf("seed %d: limit %.1f on average, want about 20, which the service can serve", seed, sum)
+		}
 	}
-	for range 100 {
-		c.succeeded(6)
+}
+
+func TestConcurrencyLimitNotInUseDoesNotRise(t *testing.T) {
+	c := newConcurrency(10)
+	c.limit = 7
+	for i := range 100 {
+		c.succeeded(after(time.Duration(i)), 6)
 	}
 	if int(c.limit) != 7 {
 		t.Errorf("limit not in use rose to %v", c.limit)
 	}
-	for range 8 { // a full turn, and a little: the limit grows meanwhile
-		c.succeeded(8)
+	for i := range 8 { // a full turn, and a little: the limit grows meanwhile
+		c.succeeded(after(time.Duration(i)), 8)
 	}
 	if int(c.limit) != 8 {
 		t.Errorf("limit after a turn of successes = %v, want 8", c.limit)
 	}
-	for range 1000 {
-		c.succeeded(10)
-	}
-	if c.limit != 10 {
-		t.Errorf("limit after many successes = %v, want 10", c.limit)
-	}
-	for i := range 50 {
-		at := time.Duration(200+10*i) * time.Second
-		c.overloaded(after(at), after(at-time.Second))
+	for i := range 10_000 {
+		at := after(time.Duration(i) * time.Second)
+		c.overloaded(at, at.Add(-1))
 	}
 	if c.limit != 1 || !c.fits(0) || c.fits(1) {
 		t.Errorf("limit after many overloads = %v, want 1", c.limit)
 	}
+}
+
+// In the order of sending: a dot was admitted, an x refused.
+func TestVerdicts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sent      string
+		exhausted bool
+	}{
+		"one":                          {"x", false},
+		"one of a hundred":             {strings.Repeat(".", 99) + "x", false},
+		"every fourth, from the start": {strings.Repeat("x...", 60), false},
+		"a quarter, unevenly":          {strings.Repeat("..xx....x....x..x...", 12), false},
+		"the last twenty":              {strings.Repeat(".", 12) + strings.Repeat("x", 20), true},
+		"all":                          {strings.Repeat("x", 20), true},
+		"nearly all of the last":       {strings.Repeat(".", 100) + strings.Repeat("xxxx.", 6), true},
+		"all, after many admitted":     {strings.Repeat(".", 500) + "xxxx", true},
+		"few, after noise":             {strings.Repeat("..x.", 100) + "xxxx", false},
+		"all, after noise":             {strings.Repeat("..x.", 100) + strings.Repeat("x", 16), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := verdicts{calm: calmFirst, over: calmPrior}
+			got := false
+			for _, r := range tt.sent {
+				n := v.sent()
+				if r == '.' {
+					v.ended()
+				} else {
+					v.refused(n)
+					got = got || v.exhausted(n, v.calm)
+				}
+			}
+			if got != tt.exhausted {
+				t.Errorf("exhausted = %v, want %v", got, tt.exhausted)
+			}
+		})
+	}
+}
+
+// Whatever the service answers, and whenever: what paces and holds stays finite, and nothing freezes.
+func TestAnyVerdictsKeepItGoing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := Options{
+			RequestsPerMinute: rapid.SampledFrom([]float64{0, 0, 30, 6000}).Draw(t, "rpm"),
+			TokensPerMinute:   rapid.SampledFrom([]float64{0, 0, 6000, 1e6}).Draw(t, "tpm"),
+			Concurrency:       rapid.SampledFrom([]int{1, 8, 200}).Draw(t, "concurrency"),
+			Burndown:          1, Rand: func() float64 { return 0.5 },
+		}
+		s := simulate(o, open{}, job{input: 100, max: 100, out: 50, lasts: 300 * time.Millisecond}, rapid.Uint64().Draw(t, "seed"))
+		for range rapid.IntRange(1, 12).Draw(t, "phases") {
+			s.svc = &noisy{open{}, rapid.SampledFrom([]float64{0, 0.01, 0.1, 0.3, 0.7, 1}).Draw(t, "refused"), s.rng}
+			s.overload = rapid.SampledFrom([]float64{0, 0.1, 0.5, 1}).Draw(t, "overloads")
+			s.rtt = rapid.SampledFrom([]time.Duration{time.Millisecond, 50 * time.Millisecond, 90 * time.Second}).Draw(t, "refusals take")
+			s.run(time.Duration(rapid.IntRange(1, 40).Draw(t, "seconds")) * time.Second) // check looks at every step
+		}
+		for _, x := range []float64{s.core.verdicts.calm, s.core.noise.share, s.core.noise.before, s.core.streams.limit, s.core.streams.base} {
+			if math.IsNaN(x) || math.IsInf(x, 0) || x < 0 {
+				t.Fatalf("not a finite positive number: %+v", s.core)
+			}
+		}
+		s.svc, s.overload, s.rtt = open{}, 0, 50*time.Millisecond
+		s.run(3 * time.Minute) // streams refused late are over
+		n := s.served
+		s.run(2 * time.Minute)
+		if s.served == n {
+			t.Fatalf("nothing was served in the last 2 of 5 minutes without a fault: %+v", s.core)
+		}
+	})
 }

@@ -33,19 +33,36 @@
 // Inside that bound, requests are spread evenly: a pacer lets them go at 0.995 of the quota in tokens they are
 // *expected to settle at*, learned from those that ended, saves one second of it at most, and starts with
 // nothing saved, since the service's own bucket may be small. So a max_tokens far above the real output costs
-// only what the accounting itself takes: holding back R−U tokens for D seconds bounds the use of a 60 s window to
-// 1 / (1 + E[D·(R−U)] / (60·E[U])).
+// only what the accounting itself takes: with R tokens reserved, U used and a stream of D seconds, a window of 60 s is
+// used to 1 / (1 + E[min(D, 60)·(R−U)] / (60·E[U])) at most. [Snapshot] tells this share as Reachable.
 //
 // # What is learned from refusals
 //
-// A quota that is not stated does not exist until the service refuses something. A refusal does two things. It
-// holds everything back for a moment (0.2 s at first, doubled up to 4 s while refusals go on, ±25 %), after which one
-// request goes alone; and, at most every 15 s, it sets the pace to 0.95 of what was admitted in the last 60 s, never below half the
-// pace there was nor below one request a minute. The pace grows again, flat around the old ceiling and ever steeper past it,
-// but only while it is what holds requests back. A stated quota that is refused is shared with somebody: its pace falls
-// and climbs back in the same way, and ends at the stated figure.
+// A quota that is not stated does not exist until the service refuses something. What a refusal means shows in the
+// verdicts around it, in the order in which the requests were sent: an exhausted quota refuses in a row, and
+// whatever else refuses (other customers of a shared model, a proxy, a test) refuses now and then. A running
+// likelihood of the first against the second, which knows the share of single refusals so far, decides.
+//
+// An exhausted quota holds everything back for a moment (0.2 s at first, or up to 2 s where requests take long to be
+// earned, doubled up to 4 s while refusals go on, ±25 %), after which one request goes alone, with a lead of one and a
+// half times what a refusal takes. And, at most every 15 s, it sets the pace to 0.95 of what was admitted in
+// the last 60 s, but not below half the pace there was, nor below one request a minute, and not at all if
+// nothing was admitted since the last time.
+//
+// Sporadic refusals hold nothing back, but for 0.2 s when they cut the pace: to 0.95 of what was admitted in the last minute, or
+// since the start if that is less, but not in the first 5 s and 50 requests. Such a cut is on trial. If after
+// 15 s, 50 requests and 5 refusals their share has not halved, the pace has nothing to do with them: the cut is undone, and
+// refusals of about that share are ignored for 1 min, the next time for 2 min, up to 10 min. More than that share is news.
+//
+// A pace grows again, flat around the old ceiling and ever steeper past it, but only while it is what holds
+// requests back, and to 1.35 times what was admitted in the last 60 s at most. A stated quota that is
+// refused is shared with somebody: its pace falls and climbs back in the same way, without that bound once it was
+// not refused for a minute, and ends at the stated figure. Where nothing is stated, more than 32 streams begin at 200 a second,
+// so that what is sent before the first refusal can be back is little.
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //
-// Overloads (503, timeouts) are not about quotas: they shrink the number of streams in flight.
+// Overloads (503, timeouts) are not about quotas: where their share rises above the usual, which is taken to be a tenth at first,
+// they shrink the number of streams in flight to 0.7 of it, at most every 5 s. Successes raise it again by a
+// twentieth for each full turn. If fewer streams did not lower the share, that share is usual from then on.
 package ratelimit

@@ -8,6 +8,7 @@ type slot struct {
 	use      float64 // tokens: expected of those in flight, settled of those ended
 	sent     float64 // requests sent, refused ones too
 	accepted float64 // requests sent and not refused
+	heads    float64 // requests refused, and the one before not
 }
 
 func (s *slot) add(d slot) {
@@ -15,6 +16,7 @@ func (s *slot) add(d slot) {
 	s.use += d.use
 	s.sent += d.sent
 	s.accepted += d.accepted
+	s.heads += d.heads
 }
 
 // A ledger is a sliding window in slots. A slot leaves it when all of it is older than the
@@ -53,7 +55,7 @@ func (l *ledger) advance(now time.Time) {
 	for l.cur < n {
 		l.cur++
 		s := &l.slots[l.cur%int64(len(l.slots))]
-		l.sum.add(slot{-s.held, -s.use, -s.sent, -s.accepted})
+		l.sum.add(slot{-s.held, -s.use, -s.sent, -s.accepted, -s.heads})
 		*s = slot{}
 	}
 }
@@ -97,3 +99,4 @@ func (l *ledger) between(from, to int64, of func(*slot) float64) float64 {
 func heldTokens(s *slot) float64       { return s.held }
 func sentRequests(s *slot) float64     { return s.sent }
 func acceptedRequests(s *slot) float64 { return s.accepted }
+func headRequests(s *slot) float64     { return s.heads }

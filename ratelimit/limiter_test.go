@@ -443,6 +443,7 @@ func TestRefusalHoldsEverythingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, Options{TokensPerMinute: 1e6})
 		p, other := acquire(t, l, small), acquire(t, l, small)
+		convince(l.core)
 		time.Sleep(50 * time.Millisecond)
 		start := time.Now()
 		p.Throttled(false)
@@ -513,23 +514,23 @@ func TestDailyRefusalTriesAtGrowingGaps(t *testing.T) {
 
 func TestOverloadShrinksAndSuccessGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(t, Options{Concurrency: 10})
+		l := newLimiter(t, Options{Concurrency: 20})
 		var ps []Permit
-		for range 10 {
+		for range 20 {
 			ps = append(ps, acquire(t, l, small))
 		}
 		time.Sleep(10 * time.Second)
 		for _, p := range ps {
 			p.Overloaded(Usage{}) // of one turn
 		}
-		if s := l.Snapshot(); s.ConcurrencyLimit != 7 {
-			t.Errorf("limit = %d, want 7", s.ConcurrencyLimit)
+		if s := l.Snapshot(); s.ConcurrencyLimit != 14 {
+			t.Errorf("limit = %d, want 14", s.ConcurrencyLimit)
 		}
 		for range 100 {
 			acquire(t, l, small).Succeed(served)
 		}
-		if s := l.Snapshot(); s.ConcurrencyLimit != 7 {
-			t.Errorf("limit = %d, want 7: it was not in use", s.ConcurrencyLimit)
+		if s := l.Snapshot(); s.ConcurrencyLimit != 14 {
+			t.Errorf("limit = %d, want 14: it was not in use", s.ConcurrencyLimit)
 		}
 		for range 40 {
 			var wg sync.WaitGroup
@@ -542,8 +543,8 @@ func TestOverloadShrinksAndSuccessGrows(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		if s := l.Snapshot(); s.ConcurrencyLimit != 10 {
-			t.Errorf("limit = %d, want 10 again", s.ConcurrencyLimit)
+		if s := l.Snapshot(); s.ConcurrencyLimit != 20 {
+			t.Errorf("limit = %d, want 20 again", s.ConcurrencyLimit)
 		}
 	})
 }

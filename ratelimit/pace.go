@@ -13,7 +13,7 @@ const (
 	cutEvery   = 15 * time.Second
 	ceiling    = 1.35 // growth stops at this multiple of what was admitted in the last 60 s,
 	ceilingNew = 4    // and at this one until the second cut: the first estimate may be far too low
-	growAfter  = 150  // attempts until the pace is past the old ceiling,
+	growAfter  = 300  // attempts until the pace is past the old ceiling,
 	growMin    = 40   // seconds, but not sooner than this
 	growMax    = 600  // seconds, nor later than this
 )
@@ -60,6 +60,13 @@ func (p *pace) correct(s60, floor float64) {
 	p.x = min(p.stated, max(least, beta*p.xmax, 0.85*beta*s60))
 }
 
+// undo takes the last cut back.
+func (p *pace) undo() {
+	p.x = min(p.stated, max(p.x, p.before))
+	p.xmax, p.binds = p.x, 0
+	p.cuts = min(p.cuts-1, 1) // the last ceiling was none: grow as after the first
+}
+
 // echo says that a refusal of a request sent at t belongs to the last cut.
 func (p *pace) echo(now, t time.Time) bool {
 	return p.cuts > 0 && !t.After(p.last) && now.Sub(p.last) < settled
@@ -72,9 +79,16 @@ func (p *pace) grow(d time.Duration, s60, attempts, floor float64) {
 		return
 	}
 	p.binds += d.Seconds()
+	known := !math.IsInf(p.stated, 1)
+	if known {
+		attempts *= p.stated / p.x // from far below it shall take no longer
+	}
 	t, limit := float64(growMin)/2, ceilingNew*s60
 	if p.cuts > 1 {
 		t, limit = min(growMax, max(growMin, growAfter/attempts)), ceiling*s60 // x/0 is +Inf
+	}
+	if known && p.binds > minute {
+		limit = p.stated // a window of any shape would have refused something by now
 	}
 	k := t * math.Cbrt(1-beta)
 	target := p.xmax * (1 + math.Pow((p.binds-k)/t, 3))

@@ -1,6 +1,9 @@
 package ratelimit
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // remembered is how many requests a mean looks back.
 const remembered = 50
@@ -12,6 +15,8 @@ type predictor struct {
 	out      float64 // mean output tokens
 	in       float64 // mean input tokens, cache writes included
 	estimate float64 // mean input tokens as estimated before
+	used     float64 // mean tokens settled
+	idle     float64 // mean tokens reserved and not used, times the share of a minute for which they were
 }
 
 // reserve is what the service takes at the start.
@@ -40,11 +45,22 @@ func (p *predictor) expect(c Cost) float64 {
 	return math.Ceil((2*r + p.n*e) / (2 + p.n))
 }
 
-// learn notes what a request used.
-func (p *predictor) learn(c Cost, u Usage) {
+// learn notes what a request used, and for how long its reservation was held.
+func (p *predictor) learn(c Cost, u Usage, d time.Duration) {
 	p.n++
 	w := 1 / min(p.n, remembered)
 	p.out += w * (float64(count(u.Output)) - p.out)
 	p.in += w * (float64(count(u.Input)) + float64(count(u.CacheWrite)) - p.in)
 	p.estimate += w * (float64(count(c.Input)) - p.estimate)
+	used := p.settle(u)
+	p.used += w * (used - p.used)
+	p.idle += w * (max(0, reserve(c)-used)*min(1, d.Minutes()) - p.idle)
+}
+
+// reachable is the share of a quota that requests like those seen can settle at in a sliding minute.
+func (p *predictor) reachable() float64 {
+	if p.used == 0 {
+		return 1
+	}
+	return p.used / (p.used + p.idle)
 }

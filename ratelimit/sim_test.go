@@ -127,6 +127,7 @@ type job struct {
 	input, max int64
 	out        float64 // mean output tokens, exponential, at most max
 	slow       time.Duration
+	lasts      time.Duration // of each, whatever its output; 0: half a second and slow for each token
 }
 
 var (
@@ -138,25 +139,33 @@ var (
 
 func (j job) next(r *rand.Rand) (Cost, Usage, time.Duration) {
 	out := int64(min(float64(j.max), max(1, r.ExpFloat64()*j.out)))
+	if j.lasts > 0 {
+		return Cost{j.input, j.max}, Usage{Input: j.input, Output: out}, j.lasts
+	}
 	return Cost{j.input, j.max}, Usage{Input: j.input, Output: out}, 500*time.Millisecond + time.Duration(out)*j.slow
 }
 
 // A simulation drives a core through virtual time.
 type simulation struct {
-	core  *core
-	svc   service
-	job   job
-	rng   *rand.Rand
-	rtt   time.Duration
-	now   time.Time
-	start time.Time
+	core   *core
+	svc    service
+	job    job
+	rng    *rand.Rand
+	rtt    time.Duration
+	jitter time.Duration // a refusal takes rtt and up to this much more
+	now    time.Time
+	start  time.Time
 
 	queue events
 	head  *event // the request at the head of the queue
 	wake  time.Time
 
-	sent, refused int
-	used          float64
+	left     int     // records still to be served; negative: no end
+	slots    float64 // streams the service can serve at a time; 0: any number
+	overload float64 // the share of admitted requests that the service cannot serve
+
+	sent, refused, served int
+	used                  float64
 }
 
 type event struct {
@@ -165,6 +174,7 @@ type event struct {
 	usage     Usage
 	lasts     time.Duration
 	refused   bool
+	overload  bool
 	id, gen   uint32
 }
 
@@ -190,7 +200,7 @@ func simulate(o Options, svc service, j job, seed uint64) *simulation {
 	start := time.Unix(1_800_000_017, 0)
 	return &simulation{
 		core: newCore(o, start), svc: svc, job: j, rng: rng,
-		rtt: 50 * time.Millisecond, now: start, start: start,
+		rtt: 50 * time.Millisecond, now: start, start: start, left: -1,
 	}
 }
 
@@ -212,6 +222,7 @@ func (s *simulation) run(d time.Duration) {
 		}
 		for len(s.queue) > 0 && !s.queue[0].at.After(s.now) {
 			s.end(heap.Pop(&s.queue).(*event))
+			s.pump()
 		}
 	}
 }
@@ -219,6 +230,13 @@ func (s *simulation) run(d time.Duration) {
 func (s *simulation) pump() {
 	for {
 		if s.head == nil {
+			if s.left == 0 {
+				s.core.account(s.now)
+				s.core.waiting(s.now, verdict{})
+				s.wake = time.Time{}
+				return
+			}
+			s.left--
 			s.head = &event{}
 			s.head.cost, s.head.usage, s.head.lasts = s.job.next(s.rng)
 		}
@@ -239,7 +257,14 @@ func (s *simulation) pump() {
 		s.sent++
 		r := reserve(e.cost)
 		if !s.svc.admit(s.now, r) {
-			e.refused, e.at = true, s.now.Add(s.rtt)
+			e.refused, e.at = true, s.now.Add(s.rtt+time.Duration(s.rng.Float64()*float64(s.jitter)))
+			s.left++ // goes again
+		} else {
+			share := s.overload
+			if s.slots > 0 {
+				share = 1 - s.slots/float64(s.core.inFlight)
+			}
+			e.overload = share > 0 && s.rng.Float64() < share
 		}
 		heap.Push(&s.queue, e)
 	}
@@ -251,6 +276,13 @@ func (s *simulation) end(e *event) {
 		s.core.throttled(s.now, e.id, e.gen, false)
 		return
 	}
+	if e.overload {
+		s.svc.settle(s.now, e.began, reserve(e.cost), 0)
+		s.left++ // goes again
+		s.core.fail(s.now, e.id, e.gen, Usage{}, true)
+		return
+	}
+	s.served++
 	u := s.core.predict.settle(e.usage)
 	s.used += u
 	s.svc.settle(s.now, e.began, reserve(e.cost), u)
@@ -274,4 +306,21 @@ func (s *simulation) measure(d time.Duration, tpm float64) (used, refused float6
 	u, n, r := s.used, s.sent, s.refused
 	s.run(d)
 	return (s.used - u) / (tpm * d.Minutes()), float64(s.refused-r) / float64(max(1, s.sent-n))
+}
+
+// An open service has no quota.
+type open struct{}
+
+func (open) admit(time.Time, float64) bool                 { return true }
+func (open) settle(time.Time, time.Time, float64, float64) {}
+
+// A noisy service refuses a share of what comes, whatever the rate.
+type noisy struct {
+	service
+	share float64
+	rng   *rand.Rand
+}
+
+func (s *noisy) admit(now time.Time, r float64) bool {
+	return s.rng.Float64() >= s.share && s.service.admit(now, r)
 }

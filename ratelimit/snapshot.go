@@ -29,6 +29,9 @@ type Snapshot struct {
 	RequestsPerMinute float64
 	// TokensPerMinute is the pace of tokens now, as settled; 0: none is set.
 	TokensPerMinute float64
+	// Reachable is the share of a stated TokensPerMinute that requests like the last ones can use, from 0 to
+	// 1: what they reserve and do not use is lost to others until they end. A smaller max_tokens raises it.
+	Reachable float64
 	// HoldUntil is when requests may go again after a refusal; zero: they may now.
 	HoldUntil time.Time
 	// Throttled counts the permits that ended in [Permit.Throttled].
@@ -64,6 +67,7 @@ func (l *Limiter) Snapshot() Snapshot {
 		ConcurrencyLimit:  int(c.streams.limit),
 		RequestsPerMinute: perMinute(c.requestPace.x),
 		TokensPerMinute:   perMinute(c.tokenPace.x),
+		Reachable:         c.predict.reachable(),
 		Throttled:         c.refused,
 		Waited:            make(map[string]time.Duration, causes),
 	}
