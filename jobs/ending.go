@@ -45,6 +45,9 @@ const goesOn = "the same command goes on where it was"
 // endingOf tells what the end of the pipeline means for the job. left counts the records without a row.
 func endingOf(err error, c state.Counts, left int64) ending {
 	const resume = goesOn
+	if err == nil && left > 0 { // cannot be; if it were, it would not be a success
+		return ending{code: ExitFailed, err: fmt.Errorf("%d records have no row", left), hint: resume}
+	}
 	if err == nil {
 		if c.Failed+c.Rejected > 0 {
 			return ending{code: ExitSomeFailed}

@@ -76,15 +76,31 @@ func (m *metrics) AttemptDone(a *pipeline.Attempt) {
 // Stored is a pipeline.Observer's.
 func (m *metrics) Stored([]*pipeline.Result) {}
 
-// serve answers /metrics until the returned function is called.
-func (m *metrics) serve(addr string) (stop func(), err error) {
-	listener, err := net.Listen("tcp", addr)
+// listen takes the address of --metrics-addr before anything is made or sent.
+func (j *job) listen() error {
+	if j.spec.MetricsAddr == "" {
+		return nil
+	}
+	listener, err := net.Listen("tcp", j.spec.MetricsAddr)
 	if err != nil {
-		return nil, fmt.Errorf("--metrics-addr: %w", err)
+		return fmt.Errorf("--metrics-addr: %w", err)
 	}
-	if ip, ok := listener.Addr().(*net.TCPAddr); !ok || !ip.IP.IsLoopback() {
-		return nil, errors.Join(fmt.Errorf("--metrics-addr %s is not a loopback address", addr), listener.Close())
+	if addr, ok := listener.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+		return errors.Join(fmt.Errorf("--metrics-addr %s is not a loopback address", j.spec.MetricsAddr), listener.Close())
 	}
+	j.metrics = listener
+	return nil
+}
+
+// unlisten gives the address back.
+func (j *job) unlisten() {
+	if j.metrics != nil {
+		_ = j.metrics.Close()
+	}
+}
+
+// serve answers /metrics until the returned function is called.
+func (m *metrics) serve(listener net.Listener) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -99,7 +115,7 @@ func (m *metrics) serve(addr string) (stop func(), err error) {
 		_ = server.Shutdown(ctx)
 		_ = server.Close()
 		<-done
-	}, nil
+	}
 }
 
 // observers tells several of the same.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/pipeline/bedrock"
+	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
 )
 
@@ -93,7 +95,8 @@ type job struct {
 	family  string
 	printer *report.Printer
 	model   *bedrock.Model
-	state   *state.Run // nil for a stream of rows
+	state   *state.Run   // nil for a stream of rows
+	metrics net.Listener // nil without --metrics-addr
 }
 
 // run opens the state, does what is left of the job, and says how it ended.
@@ -103,8 +106,13 @@ func (j *job) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, refuse(err)
 	}
+	if err := j.listen(); err != nil {
+		return Outcome{}, refuse(err)
+	}
+	defer j.unlisten()
+	var offline error // why the model cannot be called
 	if resumes && !j.spec.Fresh {
-		err = j.resume(ctx, dir, old)
+		offline, err = j.resume(ctx, dir, old)
 	} else {
 		err = j.begin(ctx, dir)
 	}
@@ -115,18 +123,11 @@ func (j *job) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer j.state.Close()
-	if code, done := j.state.Finished(); done {
-		return j.alreadyDone(ctx, code)
+	outcome, err := j.opened(ctx, offline)
+	if outcome.Account == "" {
+		outcome.Account = j.account()
 	}
-	if j.model == nil {
-		if err := j.connect(ctx); err != nil {
-			return Outcome{}, err
-		}
-	}
-	if err := j.from.keep(dir); err != nil {
-		return Outcome{}, &ExitError{Code: ExitFailed, Err: err}
-	}
-	return j.work(ctx)
+	return outcome, err
 }
 
 // begin starts a run: credentials first, then the input, and only then is a file made.
@@ -141,17 +142,45 @@ func (j *job) begin(ctx context.Context, dir string) error {
 }
 
 // resume opens a run that is there. How the input differs, if it does, is told beside all other
-// differences.
-func (j *job) resume(ctx context.Context, dir string, old state.Frozen) error {
+// differences. A run that is finished says so without a model; offline is what is said of any other.
+func (j *job) resume(ctx context.Context, dir string, old state.Frozen) (offline, err error) {
+	offline = j.connect(ctx)
+	if offline != nil && j.spec.RetryFailed { // opening would begin a round
+		return nil, offline
+	}
 	differs := j.from.resume(ctx, dir, old.Input)
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	in := j.from.frozen()
 	if differs != nil {
 		in = old.Input
 	}
-	return j.open(in, differs)
+	return offline, j.open(in, differs)
+}
+
+// opened does what is left of a run that is open.
+func (j *job) opened(ctx context.Context, offline error) (Outcome, error) {
+	if code, done := j.state.Finished(); done {
+		return j.alreadyDone(ctx, code)
+	}
+	if offline != nil {
+		return Outcome{}, offline
+	}
+	if err := j.from.keep(j.state.Dir()); err != nil {
+		return Outcome{}, &ExitError{Code: ExitFailed, Err: err, Advice: goesOn}
+	}
+	return j.work(ctx)
+}
+
+// account counts the rows there are, where no session could.
+func (j *job) account() string {
+	c := j.state.Counts()
+	read, known := j.from.records()
+	if !known {
+		read = c.Total()
+	}
+	return Account(read, c.Succeeded, c.Failed, c.Rejected, read-c.Total())
 }
 
 // open opens the state directory, or says why not.
@@ -237,22 +266,22 @@ func (j *job) work(ctx context.Context) (Outcome, error) {
 		return Outcome{}, &ExitError{Code: ExitFailed, Err: err}
 	}
 	defer reader.Close()
-	s, err := j.newSession(reader, flushing{j.state, reader}, j.state.Counts)
+	s, err := j.newSession(reader, hashesFirst{j.state, reader}, j.state.Counts)
 	if err != nil {
 		return Outcome{}, err
 	}
 	return s.run(ctx)
 }
 
-// flushing writes the hashes of the lines read before their records count.
-type flushing struct {
+// hashesFirst makes the hashes of the lines read durable before their records count.
+type hashesFirst struct {
 	*state.Run
 	reader *reader
 }
 
 // Commit is a pipeline.Store's.
-func (f flushing) Commit(ctx context.Context, batch []*pipeline.Result) error {
-	if err := f.reader.Flush(); err != nil {
+func (f hashesFirst) Commit(ctx context.Context, batch []*pipeline.Result) error {
+	if err := f.reader.Sync(); err != nil {
 		return err
 	}
 	err := f.Run.Commit(ctx, batch)
@@ -268,12 +297,12 @@ func (j *job) diskNote() string {
 	if format != state.Parquet {
 		return ""
 	}
-	need := state.EstimateDisk(j.frozen(j.from.frozen()), 0)
+	need := max(state.EstimateDisk(j.frozen(j.from.frozen()), 0), 0)
 	free, known := state.FreeDisk(j.spec.StatePath())
 	note := fmt.Sprintf("Parquet is written at the end: until then rows are kept in %s, and while it is sealed both are there (at most about %s)",
-		j.spec.StatePath(), Bytes(need))
+		j.spec.StatePath(), humanize.IBytes(uint64(need)))
 	if known && free < need {
-		note += fmt.Sprintf("; only %s are free", Bytes(free))
+		note += fmt.Sprintf("; only %s are free", humanize.IBytes(uint64(max(free, 0))))
 	}
 	return note
 }
@@ -281,6 +310,9 @@ func (j *job) diskNote() string {
 // alreadyDone is the end of a run that had ended before: nothing is sent.
 func (j *job) alreadyDone(ctx context.Context, code int) (Outcome, error) {
 	if err := j.sameStdin(ctx); err != nil {
+		if ctx.Err() != nil {
+			return Outcome{}, &ExitError{Code: ExitInterrupted}
+		}
 		return Outcome{}, refuse(err)
 	}
 	c := j.state.Counts()

@@ -54,7 +54,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 	}
 	s := &session{job: j, reader: r, limiter: limiter, collector: report.NewCollector(), counts: counts, started: time.Now()}
 	watching := observers{s.collector}
-	if j.spec.MetricsAddr != "" {
+	if j.metrics != nil {
 		s.metrics = newMetrics(counts, func() pipeline.Gauges { return s.runner.Gauges() }, limiter.Snapshot)
 		watching = append(watching, s.metrics)
 	}
@@ -74,11 +74,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 // run does what is left and says how it ended.
 func (s *session) run(ctx context.Context) (Outcome, error) {
 	if s.metrics != nil {
-		stop, err := s.metrics.serve(s.spec.MetricsAddr)
-		if err != nil {
-			return Outcome{}, refuse(err)
-		}
-		defer stop()
+		defer s.metrics.serve(s.job.metrics)()
 	}
 	over, shown := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -108,6 +108,10 @@ func (s *sources) resume(ctx context.Context, dir string, old []state.Source) er
 		return err
 	}
 	defer hashes.Close()
+	// A power cut may have torn them: they are written after the run has begun.
+	if info, err := hashes.Stat(); err != nil || info.Size() != input.HashSize*lines(old) {
+		return s.rescan(ctx, dir)
+	}
 	diff, err := input.Compare(ctx, s.files, s.prints, hashes)
 	if err != nil {
 		return err
@@ -121,7 +125,15 @@ func (s *sources) resume(ctx context.Context, dir string, old []state.Source) er
 	return nil
 }
 
-// rescan makes the hashes again where a run was cut short before they were in place.
+// lines counts the lines of all sources.
+func lines(in []state.Source) (n int64) {
+	for _, s := range in {
+		n += s.Lines
+	}
+	return n
+}
+
+// rescan makes the hashes again where a run was cut short before they were durable.
 func (s *sources) rescan(ctx context.Context, dir string) error {
 	before := s.prints
 	if err := s.scan(ctx, dir); err != nil {
@@ -194,7 +206,8 @@ type reader struct {
 	dir   string
 	stdin bool
 	files []io.Closer
-	ended atomic.Bool // the input was read to its end
+	sink  *atomicfile.File // of the standard input's hashes
+	ended atomic.Bool      // the input was read to its end
 }
 
 func (r *reader) openHashes(opt *input.Options, whole bool) error {
@@ -213,7 +226,7 @@ func (r *reader) openHashes(opt *input.Options, whole bool) error {
 	if err != nil {
 		return err
 	}
-	r.files = append(r.files, sink)
+	r.files, r.sink = append(r.files, sink), sink
 	// A hash that a crash has torn is cut off; the next one goes where it stood.
 	end, err := sink.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -235,6 +248,14 @@ func (r *reader) Next(ctx context.Context) (*pipeline.Record, error) {
 		r.ended.Store(true)
 	}
 	return rec, err
+}
+
+// Sync makes the hashes of the lines read so far durable; those of files are already.
+func (r *reader) Sync() error {
+	if err := r.Flush(); err != nil || r.sink == nil {
+		return err
+	}
+	return r.sink.Sync()
 }
 
 // Close closes the reader and what it holds.

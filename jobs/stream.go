@@ -13,6 +13,10 @@ import (
 // stream writes rows to the standard output as they come. There is no state: what the reader of
 // the rows took is all there is, and a run cut short begins anew.
 func (j *job) stream(ctx context.Context) (Outcome, error) {
+	if err := j.listen(); err != nil {
+		return Outcome{}, refuse(err)
+	}
+	defer j.unlisten()
 	if err := j.connect(ctx); err != nil {
 		return Outcome{}, err
 	}

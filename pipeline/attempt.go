@@ -74,6 +74,7 @@ func (w *worker) attempt(t *task) outcome {
 			return outcome{task: t, fault: faultOf(err)}
 		}
 		t.req = req
+		w.budget.add(encoded(req))
 	}
 	gate := w.admission()
 	if t.probe {

@@ -11,6 +11,7 @@ type budget struct {
 	mu    sync.Mutex
 	limit int64
 	used  int64
+	short bool          // the reader waits
 	freed chan struct{} // holds a token after a release
 }
 
@@ -25,9 +26,11 @@ func (b *budget) acquire(ctx context.Context, n, own int64) error {
 		b.mu.Lock()
 		if b.used <= own || b.used+n <= b.limit {
 			b.used += n
+			b.short = false
 			b.mu.Unlock()
 			return nil
 		}
+		b.short = true
 		b.mu.Unlock()
 		select {
 		case <-b.freed:
@@ -48,6 +51,13 @@ func (b *budget) add(n int64) {
 		default:
 		}
 	}
+}
+
+// waits reports whether the reader waits for bytes to be given back.
+func (b *budget) waits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.short
 }
 
 func (b *budget) held() int64 {

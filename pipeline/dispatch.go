@@ -37,7 +37,10 @@ type dispatcher struct {
 	admitted    admissions
 	firstTokens ring // of the last answers
 
+	notReady time.Time // since when the model was not, and no call succeeded; zero otherwise
+
 	sentRecords int
+	firstBound  int          // firstSent, and the records numbered before it that were not sent after all
 	refused     int          // of the first ones
 	refusal     *InvokeError // how, the same type for all
 	judged      bool         // settled: the first records are no sign of a wrong job
@@ -46,12 +49,19 @@ type dispatcher struct {
 func newDispatcher(r *Runner, in <-chan intake, tasks chan<- *task, outcomes <-chan outcome, results chan<- *Result) *dispatcher {
 	return &dispatcher{
 		Runner: r, intake: in, tasks: tasks, outcomes: outcomes, results: results,
-		taking: true, judged: r.cfg.Proven, gate: gate{mode: Running}, health: newHealth(r.cfg.Concurrency),
+		taking: true, judged: r.cfg.Proven, firstBound: firstSent,
+		gate: gate{mode: Running}, health: newHealth(r.cfg.Concurrency),
 	}
 }
 
 // held counts the records that are neither new nor in flight.
-func (d *dispatcher) held() int { return len(d.ready) + d.waiting.Len() + len(d.condemned) }
+func (d *dispatcher) held() int {
+	n := len(d.ready) + d.waiting.Len() + len(d.condemned)
+	if d.gate.confirm != nil {
+		n++
+	}
+	return n
+}
 
 // maxHeld bounds them.
 func (d *dispatcher) maxHeld() int { return max(256, 4*d.cfg.Concurrency) }
@@ -66,6 +76,9 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		now := time.Now()
 		d.wake(now)
 		d.parked.Store(int64(d.held()))
+		if d.starved() {
+			d.outage(now, d.condemned[0].failure)
+		}
 		if d.finished() {
 			return d.verdict()
 		}
@@ -112,7 +125,7 @@ func (d *dispatcher) finished() bool {
 	if d.stopping {
 		return true
 	}
-	if d.taking || len(d.ready) > 0 || d.waiting.Len() > 0 {
+	if d.taking || d.held() > len(d.condemned) {
 		return false
 	}
 	d.release()
@@ -147,7 +160,14 @@ func (d *dispatcher) takes() bool {
 	if !d.taking || d.held() >= d.maxHeld() {
 		return false
 	}
-	return d.gate.open() || d.held() == 0 && d.active == 0 // something to probe with
+	return d.gate.open() || d.fresh() < 0 // or something new to probe with
+}
+
+// starved reports whether nothing goes on because all that is held is out of attempts: no success tells
+// that they were at fault, and there is no room for a record that could.
+func (d *dispatcher) starved() bool {
+	return len(d.condemned) > 0 && d.held() == len(d.condemned) && d.active == 0 && !d.stopping && d.gate.open() &&
+		(d.held() >= d.maxHeld() || d.budget.waits() && d.unstored.Load() == 0)
 }
 
 // take lets a record in, or learns that there are no more.
@@ -193,6 +213,9 @@ func (d *dispatcher) sleep(now time.Time) time.Duration {
 	if d.waiting.Len() > 0 && d.waiting[0].due.Before(next) {
 		next = d.waiting[0].due
 	}
+	if len(d.condemned) > 0 && d.active == 0 {
+		next = now.Add(min(next.Sub(now), time.Second)) // the reader may come to wait for room
+	}
 	if !d.gate.open() && d.gate.probing == nil && d.gate.probeAt.Before(next) && d.gate.probeAt.After(now) {
 		next = d.gate.probeAt
 	}
@@ -203,28 +226,42 @@ func (d *dispatcher) sleep(now time.Time) time.Duration {
 // and a single probe while the gate is shut.
 func (d *dispatcher) pick(now time.Time) *task {
 	if d.gate.open() {
-		if len(d.ready) > 0 {
-			return d.ready[0]
+		if len(d.ready) == 0 {
+			return nil
 		}
-		return nil
+		d.ready[0].probe = false
+		return d.ready[0]
 	}
 	if d.gate.probing != nil || now.Before(d.gate.probeAt) {
 		return nil
 	}
-	var probe *task
+	t := d.candidate()
+	if t != nil {
+		t.probe, t.probeTimeout = true, d.gate.timeout
+	}
+	return t
+}
+
+// candidate is the next probe. Every other one is a record that has not failed yet, if there is one: those
+// that have may be at fault themselves.
+func (d *dispatcher) candidate() *task {
+	fresh := d.fresh()
 	switch {
 	case d.gate.confirm != nil:
-		probe = d.gate.confirm
+		return d.gate.confirm
+	case fresh >= 0 && d.gate.probes%2 == 1:
+		return d.ready[fresh]
 	case len(d.ready) > 0:
-		probe = d.ready[0]
+		return d.ready[0]
 	case d.waiting.Len() > 0:
-		probe = d.waiting[0]
-	default:
-		return nil
+		return d.waiting[0]
 	}
-	probe.probe = true
-	probe.probeTimeout = max(probeTimeoutMin, 3*d.firstTokens.p99())
-	return probe
+	return nil
+}
+
+// fresh is the place in ready of the first record that has not failed yet, or -1.
+func (d *dispatcher) fresh() int {
+	return slices.IndexFunc(d.ready, func(t *task) bool { return t.failure == nil })
 }
 
 // sent takes a task that a worker has received out of its place.
@@ -233,18 +270,22 @@ func (d *dispatcher) sent(t *task) {
 	if t.order == 0 {
 		d.sentRecords++
 		t.order = d.sentRecords
+		t.lastAdmission = d.admitted.seq
 	}
-	switch {
+	switch place := slices.Index(d.ready, t); {
 	case t == d.gate.confirm:
 		d.gate.confirm = nil
-	case len(d.ready) > 0 && d.ready[0] == t:
+	case place == 0:
 		d.ready[0] = nil
 		d.ready = d.ready[1:]
+	case place > 0:
+		d.ready = slices.Delete(d.ready, place, place+1)
 	default:
 		heap.Pop(&d.waiting)
 	}
 	if !d.gate.open() {
 		d.gate.probing = t
+		d.gate.probes++
 	}
 }
 
@@ -258,7 +299,9 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 	}
 	switch {
 	case o.fault != nil:
-		d.reopenIf(probe)
+		if t.order <= d.firstBound {
+			d.firstBound++
+		}
 		t.rec.Fault = o.fault
 		d.results <- d.rejection(t.rec)
 		return
@@ -279,7 +322,7 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 	case Throttled:
 		d.throttled(t, o, now, probe)
 	case NotReady:
-		d.notReady(t, now, probe)
+		d.asleep(t, now, probe)
 	case JobFatal:
 		d.jobFatal(t, now, probe)
 	case RecordFatal:
@@ -293,7 +336,8 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 
 func (d *dispatcher) succeed(t *task, o outcome, probe bool) {
 	d.answered = true
-	d.judged = d.judged || t.order <= firstSent
+	d.notReady = time.Time{}
+	d.judged = d.judged || t.order <= d.firstBound
 	d.reopenIf(probe)
 	d.health.add(t, false)
 	d.admitted.admit(t.reservation())
@@ -312,7 +356,6 @@ func (d *dispatcher) succeed(t *task, o outcome, probe bool) {
 // throttled sends a record round again. It costs no attempt, unless only this record is refused.
 func (d *dispatcher) throttled(t *task, o outcome, now time.Time, probe bool) {
 	d.reopenIf(probe) // the service is there
-	d.health.add(t, false)
 	t.throttleRow++
 	// A quota of the day that is used up refuses everybody, for hours if it has to be: no record
 	// is at fault, and the limiter alone says when the next may try.
@@ -335,17 +378,28 @@ func (d *dispatcher) throttled(t *task, o outcome, now time.Time, probe bool) {
 	d.park(t, now.Add(backoff(t.throttleRow-1, d.cfg.Rand)))
 }
 
-func (d *dispatcher) notReady(t *task, now time.Time, probe bool) {
+// asleep lets the job wait for a model that is waking up.
+func (d *dispatcher) asleep(t *task, now time.Time, probe bool) {
+	if d.notReady.IsZero() {
+		d.notReady = now
+	}
+	d.ready = append(d.ready, t)
 	switch {
+	case d.overslept(t, now):
 	case d.gate.mode != Waking:
 		d.shut(Waking, now, fmt.Sprintf("the model is not ready (%s); trying one call at a time", Clip(t.failure.Error())))
 	case probe:
 		d.gate.wait(now)
 	}
-	d.ready = append(d.ready, t)
-	if now.Sub(d.gate.since) >= patience {
-		d.stop(&StopError{Reason: StopNotReady, Err: t.failure, Detail: fmt.Sprintf("the model did not become ready in %v", patience)})
+}
+
+// overslept stops a job whose model has not become ready in time, whatever came between.
+func (d *dispatcher) overslept(t *task, now time.Time) bool {
+	if d.notReady.IsZero() || now.Sub(d.notReady) < patience {
+		return false
 	}
+	d.stop(&StopError{Reason: StopNotReady, Err: t.failure, Detail: fmt.Sprintf("the model did not become ready in %v", patience)})
+	return true
 }
 
 // jobFatal confirms with one more call before it believes that nothing can succeed.
@@ -370,7 +424,13 @@ func (d *dispatcher) failed(t *task, now time.Time, probe bool) {
 		if probe {
 			d.gate.wait(now)
 		}
+		if probe && t.failure.Type == TypeFirstTokenTimeout { // it may be slower than it was
+			d.gate.timeout = min(2*d.gate.timeout, d.cfg.FirstTokenTimeout)
+		}
 		d.ready = append(d.ready, t)
+		if d.overslept(t, now) {
+			return
+		}
 		if d.gate.mode == Outage && !d.answered && !d.cfg.Proven && now.Sub(d.gate.since) >= patience {
 			d.stop(&StopError{Reason: StopNoService, Err: t.failure, Detail: fmt.Sprintf("no call has succeeded in %v", patience)})
 		}
@@ -382,7 +442,7 @@ func (d *dispatcher) failed(t *task, now time.Time, probe bool) {
 	switch {
 	case d.health.ill():
 		d.park(t, now)
-		d.outage(now)
+		d.outage(now, t.failure)
 	case t.attempts < d.cfg.MaxAttempts:
 		d.park(t, now.Add(backoff(t.attempts, d.cfg.Rand)))
 	case d.health.suspect(d.cfg.MaxAttempts) && d.othersLeft():
@@ -393,8 +453,7 @@ func (d *dispatcher) failed(t *task, now time.Time, probe bool) {
 }
 
 // outage gives the attempts back that tripped it, and lets single probes find its end.
-func (d *dispatcher) outage(now time.Time) {
-	why := d.waiting[0].failure // parked by the failure that tripped it, or before
+func (d *dispatcher) outage(now time.Time, why *InvokeError) {
 	d.health.giveBack()
 	for _, t := range d.condemned {
 		t.attempts = min(t.attempts, d.cfg.MaxAttempts-1)
@@ -405,12 +464,17 @@ func (d *dispatcher) outage(now time.Time) {
 }
 
 func (d *dispatcher) othersLeft() bool {
-	return d.taking || d.active > 0 || len(d.ready) > 0 || d.waiting.Len() > 0
+	return d.taking || d.active > 0 || d.held() > len(d.condemned)
 }
 
 // shut closes the gate. Tasks that wait for a permit come back unsent.
 func (d *dispatcher) shut(mode Mode, now time.Time, notice string) {
+	if t := d.gate.confirm; t != nil { // something else came between
+		d.gate.confirm = nil
+		d.ready = slices.Insert(d.ready, 0, t)
+	}
 	d.gate.shut(mode, now)
+	d.gate.timeout = max(probeTimeoutMin, 3*d.firstTokens.p99())
 	d.setMode(mode)
 	d.closeAdmission()
 	d.cfg.Notify(notice)
@@ -464,7 +528,7 @@ func (d *dispatcher) fail(t *task) {
 // judgeFirst stops the job when the first records it sent were all refused alike: then it is
 // the job that is wrong, and not twenty records.
 func (d *dispatcher) judgeFirst(order int, e *InvokeError) {
-	if d.judged || order > firstSent {
+	if d.judged || order > d.firstBound {
 		return
 	}
 	if e.Kind != RecordFatal || d.refusal != nil && d.refusal.Type != e.Type {

@@ -22,8 +22,10 @@ type gate struct {
 	since   time.Time
 	probeAt time.Time
 	gap     time.Duration
-	probing *task // in flight
-	confirm *task // the one to send in Confirm
+	probing *task         // in flight
+	confirm *task         // the one to send in Confirm
+	probes  int           // sent so far
+	timeout time.Duration // a probe's, for its first token
 }
 
 func (g *gate) open() bool { return g.mode == Running }
@@ -32,7 +34,7 @@ func (g *gate) shut(mode Mode, now time.Time) {
 	if g.mode != mode {
 		g.since = now
 	}
-	g.mode, g.gap, g.probing, g.confirm = mode, probeGapFirst, nil, nil
+	g.mode, g.gap, g.probing, g.probes = mode, probeGapFirst, nil, 0
 	g.probeAt = now.Add(g.gap)
 }
 

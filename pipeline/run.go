@@ -173,7 +173,9 @@ func (r *Runner) admission() context.Context { return r.gate.Load().ctx }
 
 func (r *Runner) openAdmission() {
 	ctx, shut := context.WithCancel(r.halt)
-	r.gate.Store(&admission{ctx, shut})
+	if old := r.gate.Swap(&admission{ctx, shut}); old != nil {
+		old.shut()
+	}
 }
 
 func (r *Runner) closeAdmission() { r.gate.Load().shut() }

@@ -184,9 +184,20 @@ func (s *storer) drop(batch []*Result) {
 	s.pending = nil
 }
 
+// encoded is the memory that a request holds beside its record: the body of a short form.
+func encoded(req *Request) int64 {
+	if req.Record.Input != nil {
+		return 0
+	}
+	return int64(len(req.Body))
+}
+
 // heldBy is what a result's record and answer were counted with in the budget.
 func heldBy(res *Result) int64 {
 	n := res.Record.Size
+	if res.Request != nil {
+		n += encoded(res.Request)
+	}
 	if res.Response != nil {
 		n += int64(len(res.Response.Output) + len(res.Response.Text))
 	}

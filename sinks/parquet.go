@@ -8,8 +8,9 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
+	parquetzstd "github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/batchrun/batchrun/internal/atomicfile"
 )
@@ -76,8 +77,12 @@ func SealParquet(ctx context.Context, opt SealOptions) (Sealed, error) {
 }
 
 func writeParquet(ctx context.Context, w io.Writer, opt SealOptions) (rows int64, err error) {
+	codec, err := newCodec()
+	if err != nil {
+		return 0, err
+	}
 	pw := parquet.NewGenericWriter[parquetRow](w,
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
+		parquet.Compression(codec),
 		// By default each page header has its smallest and largest value twice, in full: four more copies of a
 		// large modelInput, uncompressed. The bounds in the footer suffice to search by.
 		parquet.DataPageStatistics(false),
@@ -136,6 +141,21 @@ func writeParquet(ctx context.Context, w io.Writer, opt SealOptions) (rows int64
 	pw.SetKeyValueMetadata(rowsKey, strconv.FormatInt(rows, 10))
 	return rows, pw.Close()
 }
+
+// A codec compresses all pages of a file with one encoder. The library's takes one for each page from a pool, which
+// forgets them now and then (and with the race detector every fourth time): each is over a megabyte to make.
+type codec struct {
+	parquetzstd.Codec
+	encoder *zstd.Encoder
+}
+
+func newCodec() (*codec, error) {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true), zstd.WithEncoderCRC(false))
+	return &codec{encoder: e}, err
+}
+
+// Encode compresses a page into dst, which it may replace.
+func (c *codec) Encode(dst, src []byte) ([]byte, error) { return c.encoder.EncodeAll(src, dst[:0]), nil }
 
 // ReadSeal reads which sealing made a Parquet file, and its rows and size. The seal is "" where batchrun did not
 // make it.

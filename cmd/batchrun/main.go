@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/batchrun/batchrun/jobs"
 	"github.com/batchrun/batchrun/pipeline"
@@ -74,20 +75,33 @@ func usageErrors(cmd *cobra.Command) {
 	}
 }
 
+// signalEcho is how soon after the first signal another is taken for the same one: timeout(1) and others
+// signal the process and then its group.
+const signalEcho = 50 * time.Millisecond
+
 // untilSignal gives a context that the first signal ends. The second ends the process at once:
 // what was counted is durable, so the journal is good whatever is cut.
 func untilSignal(stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup and a shell's & have them ignored
+			signal.Notify(signals, s)
+		}
+	}
 	done := make(chan struct{})
 	go func() {
-		for n := 0; ; n++ {
+		var first time.Time
+		for {
 			select {
 			case s := <-signals:
-				if n > 0 {
+				if !first.IsZero() {
+					if time.Since(first) < signalEcho {
+						continue
+					}
 					os.Exit(jobs.ExitInterrupted)
 				}
+				first = time.Now()
 				fmt.Fprintf(stderr, "batchrun: %v signal received: nothing more is sent, calls in flight may finish; once more ends at once\n", s)
 				cancel(fmt.Errorf("%v signal received", s))
 			case <-done:

@@ -51,7 +51,7 @@ func (r *Run) complete() error {
 	var want int64
 	for _, s := range r.spec.Frozen.Input {
 		if s.SHA256 == "" {
-			return nil
+			return fmt.Errorf("%w: how many %s has is not known", ErrUnfinished, s.Name)
 		}
 		want += s.Records
 	}

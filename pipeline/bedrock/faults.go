@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -162,8 +163,17 @@ func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.Inv
 		Kind: kindOf(name, status), Type: name, Code: status,
 		Message: m.redact(message), RequestID: c.requestID(),
 	}
+	if (e.Kind == pipeline.RecordFatal || e.Kind == pipeline.JobFatal) && c.isMarkup() && status != http.StatusRequestEntityTooLarge {
+		// A page of something in between: the service itself has not judged the request.
+		e.Kind = pipeline.Transient
+	}
 	hint(e)
 	return e
+}
+
+// isMarkup reports whether the answer is a page for people rather than the service's JSON.
+func (c *call) isMarkup() bool {
+	return c.response.Header.Get("X-Amzn-Errortype") == "" && bytes.HasPrefix(bytes.TrimSpace(c.snippet), []byte("<"))
 }
 
 // sendError is an error of the transport without the layers that the SDK puts around it.

@@ -2,13 +2,16 @@ package bedrock
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	sdkstream "github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
@@ -87,9 +90,19 @@ func testModel(t testing.TB, url, modelID string, change ...func(*Options)) *Mod
 
 func serve(t testing.TB, h http.Handler) string {
 	t.Helper()
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
+	srv := newServer(t, h)
+	srv.Start()
 	return srv.URL
+}
+
+// newServer makes a server that is closed with the test. Closing waits for its handlers, so the contexts of their
+// requests end before that: a client that stays too long fails its test, and does not hang it.
+func newServer(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.Config.BaseContext = func(net.Listener) context.Context { return t.Context() }
+	t.Cleanup(srv.Close)
+	return srv
 }
 
 // outcome is what came of one attempt.
@@ -100,19 +113,23 @@ type outcome struct {
 }
 
 // invoke makes one attempt with a short prompt and checks the contract of the events.
-func invoke(t testing.TB, m *Model) outcome {
+func invoke(t testing.TB, m *Model, on ...func(pipeline.Event)) outcome {
 	t.Helper()
 	req, err := m.Encode(&pipeline.Record{Prompt: &pipeline.Prompt{Text: "hello"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return invokeRequest(t, m, req)
+	return invokeRequest(t, m, req, on...)
 }
 
-func invokeRequest(t testing.TB, m *Model, req *pipeline.Request) (out outcome) {
+// invokeRequest makes one attempt, and tells each of on about every event.
+func invokeRequest(t testing.TB, m *Model, req *pipeline.Request, on ...func(pipeline.Event)) (out outcome) {
 	t.Helper()
 	terminal := false
 	for ev, err := range m.Invoke(t.Context(), req) {
+		for _, f := range on {
+			f(ev)
+		}
 		if out.response != nil || out.err != nil {
 			t.Fatalf("an event after the last: %+v, %v", ev, err)
 		}
@@ -145,6 +162,23 @@ func trust(t testing.TB, m *Model, pem []byte) {
 		t.Fatal("no certificate")
 	}
 	m.http.tr.TLSClientConfig = &tls.Config{RootCAs: pool}
+}
+
+// A signal is given once and waited for by a server's handler, until its client is gone.
+type signal struct {
+	once sync.Once
+	ch   chan struct{}
+}
+
+func newSignal() *signal { return &signal{ch: make(chan struct{})} }
+
+func (s *signal) give() { s.once.Do(func() { close(s.ch) }) }
+
+func (s *signal) wait(r *http.Request) {
+	select {
+	case <-s.ch:
+	case <-r.Context().Done():
+	}
 }
 
 func emptyResponse() *http.Response {

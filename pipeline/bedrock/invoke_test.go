@@ -168,13 +168,14 @@ func TestTruncation(t *testing.T) {
 			}
 		}
 	}
+	read := newSignal()
 	reset := func(w http.ResponseWriter, r *http.Request) {
 		conn, write := hijack(t, w)
 		if conn == nil {
 			return
 		}
 		write(half)
-		time.Sleep(50 * time.Millisecond) // a reset overtakes what is not read yet
+		read.wait(r) // a reset overtakes what is not read yet
 		_ = conn.(*net.TCPConn).SetLinger(0)
 		conn.Close()
 	}
@@ -204,7 +205,11 @@ func TestTruncation(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			out := invoke(t, testModel(t, serve(t, tt.h), claudeID))
+			out := invoke(t, testModel(t, serve(t, tt.h), claudeID), func(ev pipeline.Event) {
+				if name == "reset" && ev.Content {
+					read.give()
+				}
+			})
 			e := out.err
 			if e == nil {
 				t.Fatalf("taken for whole: %+v", out.response)
@@ -219,28 +224,34 @@ func TestTruncation(t *testing.T) {
 // The same over HTTP/2, where the end of a stream and the end of the connection are two things.
 func TestTruncationHTTP2(t *testing.T) {
 	half := chunks(claudeStream[:3]...)
-	send := func(after func(http.ResponseWriter, *http.Request)) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			if r.ProtoMajor != 2 {
-				t.Errorf("came as %s", r.Proto)
-			}
-			serveStream(half)(w, r)
-			w.(http.Flusher).Flush()
-			time.Sleep(30 * time.Millisecond)
-			after(w, r)
-		}
-	}
-	var srv *httptest.Server
-	for name, h := range map[string]http.HandlerFunc{
-		"clean end":           send(func(http.ResponseWriter, *http.Request) {}),
-		"RST_STREAM":          send(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
-		"connection dropped":  send(func(http.ResponseWriter, *http.Request) { srv.CloseClientConnections() }),
-		"clean end, in frame": func(w http.ResponseWriter, r *http.Request) { serveStream(half[:len(half)-5])(w, r) },
+	for name, after := range map[string]func(*httptest.Server){
+		"clean end":           func(*httptest.Server) {},
+		"RST_STREAM":          func(*httptest.Server) { panic(http.ErrAbortHandler) },
+		"connection dropped":  func(srv *httptest.Server) { srv.CloseClientConnections() },
+		"clean end, in frame": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv = h2Server(t, h)
-			out := invoke(t, h2Model(t, srv, claudeID))
-			if out.err == nil || out.err.Type != pipeline.TypeTruncatedStream || out.err.Kind != pipeline.Transient {
+			var srv *httptest.Server
+			read := newSignal()
+			srv = h2Server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.ProtoMajor != 2 {
+					t.Errorf("came as %s", r.Proto)
+				}
+				if after == nil {
+					serveStream(half[:len(half)-5])(w, r)
+					return
+				}
+				serveStream(half)(w, r)
+				w.(http.Flusher).Flush()
+				read.wait(r)
+				after(srv)
+			}))
+			out := invoke(t, h2Model(t, srv, claudeID), func(ev pipeline.Event) {
+				if ev.Content {
+					read.give()
+				}
+			})
+			if out.err == nil || out.err.Type != pipeline.TypeTruncatedStream || out.err.Kind != pipeline.Transient || (out.err.Partial == "Plums") != (after != nil) {
 				t.Errorf("%+v %+v", out.response, out.err)
 			}
 		})
@@ -248,10 +259,9 @@ func TestTruncationHTTP2(t *testing.T) {
 }
 
 func h2Server(t testing.TB, h http.Handler) *httptest.Server {
-	srv := httptest.NewUnstartedServer(h)
+	srv := newServer(t, h)
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
-	t.Cleanup(srv.Close)
 	return srv
 }
 
@@ -351,21 +361,19 @@ func TestStrangersInTheStreamAreTolerated(t *testing.T) {
 // After the terminal event nothing but an exception can spoil the answer, and its time is the terminal event's.
 func TestAfterTheTerminalEvent(t *testing.T) {
 	whole := chunks(claudeStream...)
-	tests := map[string]struct {
-		after func(net.Conn, func([]byte))
-		max   time.Duration
-	}{
-		"cut":         {func(c net.Conn, _ func([]byte)) {}, time.Second},
-		"reset":       {func(c net.Conn, _ func([]byte)) { time.Sleep(30 * time.Millisecond); _ = c.(*net.TCPConn).SetLinger(0) }, time.Second},
-		"half frame":  {func(c net.Conn, w func([]byte)) { w(whole[:50]) }, time.Second},
-		"garbage":     {func(c net.Conn, w func([]byte)) { w(bytes.Repeat([]byte("x"), 50)) }, time.Second},
-		"bad chunk":   {func(c net.Conn, w func([]byte)) { w(chunk(`{`)); fmt.Fprint(c, "0\r\n\r\n") }, time.Second},
-		"a clean end": {func(c net.Conn, w func([]byte)) { fmt.Fprint(c, "0\r\n\r\n") }, time.Second},
-		"a stall":     {func(c net.Conn, w func([]byte)) { _, _ = c.Read(make([]byte, 1)) }, drainCap + time.Second},
+	tests := map[string]func(net.Conn, func([]byte)){
+		"cut":         func(net.Conn, func([]byte)) {},
+		"reset":       func(c net.Conn, _ func([]byte)) { _ = c.(*net.TCPConn).SetLinger(0) },
+		"half frame":  func(_ net.Conn, w func([]byte)) { w(whole[:50]) },
+		"garbage":     func(_ net.Conn, w func([]byte)) { w(bytes.Repeat([]byte("x"), 50)) },
+		"bad chunk":   func(c net.Conn, w func([]byte)) { w(chunk(`{`)); fmt.Fprint(c, "0\r\n\r\n") },
+		"a clean end": func(c net.Conn, _ func([]byte)) { fmt.Fprint(c, "0\r\n\r\n") },
+		"a stall":     func(c net.Conn, _ func([]byte)) { _, _ = c.Read(make([]byte, 1)) },
 	}
-	for name, tt := range tests {
+	for name, after := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			read := newSignal()
 			m := testModel(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				conn, write := hijack(t, w)
 				if conn == nil {
@@ -373,68 +381,69 @@ func TestAfterTheTerminalEvent(t *testing.T) {
 				}
 				defer conn.Close()
 				write(whole)
-				tt.after(conn, write)
+				read.wait(r)
+				after(conn, write)
 			})), claudeID)
-			req, _ := m.Encode(&pipeline.Record{Prompt: &pipeline.Prompt{Text: "hello"}})
-			start := time.Now()
-			var terminal, last time.Duration
-			var response *pipeline.Response
-			for ev, err := range m.Invoke(t.Context(), req) {
-				if err != nil {
-					t.Fatal(err)
-				}
+			var terminal time.Time
+			out := invoke(t, m, func(ev pipeline.Event) {
 				if ev.Terminal {
-					terminal = time.Since(start)
+					terminal = time.Now()
+					read.give()
 				}
-				response, last = ev.Response, time.Since(start)
+			})
+			if out.response == nil || out.response.Text != `Plums are "ripe".` {
+				t.Fatalf("response is %+v, error %+v", out.response, out.err)
 			}
-			if response == nil || response.Text != `Plums are "ripe".` {
-				t.Fatalf("response is %+v", response)
-			}
-			if terminal > time.Second || last > tt.max {
-				t.Errorf("terminal event after %v, end after %v", terminal, last)
+			took := time.Since(terminal)
+			if stalls := name == "a stall"; (took > drainCap/2) != stalls || took > drainCap+10*time.Second {
+				t.Errorf("the answer came %v after its terminal event", took)
 			}
 		})
 	}
 }
 
 func TestContextFirst(t *testing.T) {
-	cause := errors.New("the run was stopped")
-	started := make(chan struct{}, 1)
-	stall := func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		serveStream(chunks(claudeStream[:3]...))(w, r)
-		w.(http.Flusher).Flush()
-		started <- struct{}{}
-		<-r.Context().Done()
-	}
-	silent := func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // a server notices a lost client only then
-		started <- struct{}{}
-		<-r.Context().Done()
-	}
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
-		for name, h := range map[string]http.HandlerFunc{"in mid-stream": stall, "before the headers": silent} {
-			t.Run(proto+" "+name, func(t *testing.T) {
+		for _, where := range []string{"in mid-stream", "before the headers"} {
+			t.Run(proto+" "+where, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				cause := errors.New("the run was stopped")
+				left := make(chan struct{})
+				h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					defer close(left)
+					_, _ = io.Copy(io.Discard, r.Body) // a server notices a lost client only then
+					if where == "in mid-stream" {
+						serveStream(chunks(claudeStream[:3]...))(w, r)
+						w.(http.Flusher).Flush()
+					} else {
+						cancel(cause)
+					}
+					<-r.Context().Done()
+				})
 				var m *Model
 				if proto == "HTTP/2" {
 					m = h2Model(t, h2Server(t, h), claudeID)
 				} else {
 					m = testModel(t, serve(t, h), claudeID)
 				}
-				ctx, cancel := context.WithCancelCause(t.Context())
 				req, _ := m.Encode(&pipeline.Record{Prompt: &pipeline.Prompt{Text: "hello"}})
-				go func() { <-started; time.Sleep(20 * time.Millisecond); cancel(cause) }()
 				var last error
-				for _, err := range m.Invoke(ctx, req) {
-					last = err
+				for ev, err := range m.Invoke(ctx, req) {
+					if last = err; ev.Content { // the last event that comes: the next is waited for
+						time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
+					}
 				}
 				e, ok := errors.AsType[*pipeline.InvokeError](last)
 				if !ok || e.Kind != pipeline.Interrupted || !errors.Is(e, cause) {
 					t.Fatalf("error is %#v", last)
 				}
-				if wantContent := name == "in mid-stream"; e.Content != wantContent || (e.Partial == "Plums") != wantContent {
+				if wantContent := where == "in mid-stream"; e.Content != wantContent || (e.Partial == "Plums") != wantContent {
 					t.Errorf("%+v", e)
+				}
+				select {
+				case <-left:
+				case <-time.After(10 * time.Second):
+					t.Error("the server was not told")
 				}
 			})
 		}

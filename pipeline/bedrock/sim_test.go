@@ -52,8 +52,10 @@ func simBodies(family, prompt string) (bodies []string) {
 // The assembled body is the body that InvokeModel returns, and text, stop reason and usage are the truth's.
 func TestAssembledEqualsInvokeModel(t *testing.T) {
 	opts := sim.Options{Seed: 7, OutputTokens: 40, OutputSpread: 39}
-	prompts := []string{"hello", "[[tool]]", "[[tool:2]]", "[[tool:empty]]", "[[cite]]", "[[redacted]]", "[[refuse]]",
-		"[[cache:read=900,write=100]]", "[[guardrail:block]]", "[[guardrail:trace]]", "[[say:naïve \"quotes\"\n\ttab 日本 😀]]", "[[tokens:1]]", "[[tokens:2000]]"}
+	prompts := []string{
+		"hello", "[[tool]]", "[[tool:2]]", "[[tool:empty]]", "[[cite]]", "[[redacted]]", "[[refuse]]",
+		"[[cache:read=900,write=100]]", "[[guardrail:block]]", "[[guardrail:trace]]", "[[say:naïve \"quotes\"\n\ttab 日本 😀]]", "[[tokens:1]]", "[[tokens:2000]]",
+	}
 	s := startSim(t, opts)
 	for name, tt := range familyCases {
 		m := testModel(t, s.URL(), tt.modelID)
