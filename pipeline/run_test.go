@@ -572,8 +572,16 @@ func TestAdmissionsSince(t *testing.T) {
 		seq, size int64
 		want      bool
 	}{
-		{0, 9, true}, {1, 9, true}, {2, 9, false}, {0, 10, false},
-		{3, 7, true}, {4, 7, false}, {4, 2, true}, {5, 1, false}, {2, 8, false}, {1, 8, true},
+		{0, 9, true},
+		{1, 9, true},
+		{2, 9, false},
+		{0, 10, false},
+		{3, 7, true},
+		{4, 7, false},
+		{4, 2, true},
+		{5, 1, false},
+		{2, 8, false},
+		{1, 8, true},
 	}
 	for _, tt := range tests {
 		if got := a.since(tt.seq, tt.size); got != tt.want {

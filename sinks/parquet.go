@@ -155,7 +155,9 @@ func newCodec() (*codec, error) {
 }
 
 // Encode compresses a page into dst, which it may replace.
-func (c *codec) Encode(dst, src []byte) ([]byte, error) { return c.encoder.EncodeAll(src, dst[:0]), nil }
+func (c *codec) Encode(dst, src []byte) ([]byte, error) {
+	return c.encoder.EncodeAll(src, dst[:0]), nil
+}
 
 // ReadSeal reads which sealing made a Parquet file, and its rows and size. The seal is "" where batchrun did not
 // make it.

@@ -75,22 +75,34 @@ func TestRows(t *testing.T) {
 		"result":     {Full, result(), head + input + rest},
 		"by default": {"", result(), head + input + rest},
 		"lean":       {Lean, result(), head + rest},
-		"newline kept out": {Full, changed(func(r *pipeline.Result) { r.Request.Body = json.RawMessage("{\r\n\"b\":1,\n\"a\":\"<&> \\u2028\"}") }),
-			head + `"modelInput":{  "b":1, "a":"<&> \u2028"},` + rest},
-		"failed": {Full, failed(func(r *pipeline.Result) { r.Attempts, r.Partial, r.Err.Retryable = 5, "half", true }),
+		"newline kept out": {
+			Full, changed(func(r *pipeline.Result) { r.Request.Body = json.RawMessage("{\r\n\"b\":1,\n\"a\":\"<&> \\u2028\"}") }),
+			head + `"modelInput":{  "b":1, "a":"<&> \u2028"},` + rest,
+		},
+		"failed": {
+			Full, failed(func(r *pipeline.Result) { r.Attempts, r.Partial, r.Err.Retryable = 5, "half", true }),
 			head + input + `"error":{"errorCode":400,"errorType":"ValidationException","errorMessage":"no","retryable":true},` +
-				`"attempts":5,"requestId":"q-2","partialText":"half","metadata":{"expected":"4","n":1.0}}`},
-		"failed without more": {Lean, failed(func(r *pipeline.Result) { r.Err.RequestID = ""; r.Record.Metadata = nil }),
-			head + `"error":{"errorCode":400,"errorType":"ValidationException","errorMessage":"no","retryable":false},"attempts":1}`},
-		"rejected": {Full, failed(rejected),
+				`"attempts":5,"requestId":"q-2","partialText":"half","metadata":{"expected":"4","n":1.0}}`,
+		},
+		"failed without more": {
+			Lean, failed(func(r *pipeline.Result) { r.Err.RequestID = ""; r.Record.Metadata = nil }),
+			head + `"error":{"errorCode":400,"errorType":"ValidationException","errorMessage":"no","retryable":false},"attempts":1}`,
+		},
+		"rejected": {
+			Full, failed(rejected),
 			`{"recordId":"r1","source":"prompts.jsonl","line":1,"error":{"errorCode":0,"errorType":"InvalidRecord",` +
-				`"errorMessage":"prompts.jsonl:1:7: expected a string","retryable":false},"attempts":0}`},
-		"rejected without id or column": {Full, failed(func(r *pipeline.Result) { rejected(r); r.Record.ID, r.Record.Fault.Column = "", 0 }),
+				`"errorMessage":"prompts.jsonl:1:7: expected a string","retryable":false},"attempts":0}`,
+		},
+		"rejected without id or column": {
+			Full, failed(func(r *pipeline.Result) { rejected(r); r.Record.ID, r.Record.Fault.Column = "", 0 }),
 			`{"recordId":null,"source":"prompts.jsonl","line":1,"error":{"errorCode":0,"errorType":"InvalidRecord",` +
-				`"errorMessage":"prompts.jsonl:1: expected a string","retryable":false},"attempts":0}`},
-		"place said already": {Full, failed(func(r *pipeline.Result) { rejected(r); r.Err.Message = "prompts.jsonl:1:7: x" }),
+				`"errorMessage":"prompts.jsonl:1: expected a string","retryable":false},"attempts":0}`,
+		},
+		"place said already": {
+			Full, failed(func(r *pipeline.Result) { rejected(r); r.Err.Message = "prompts.jsonl:1:7: x" }),
 			`{"recordId":"r1","source":"prompts.jsonl","line":1,"error":{"errorCode":0,"errorType":"InvalidRecord",` +
-				`"errorMessage":"prompts.jsonl:1:7: x","retryable":false},"attempts":0}`},
+				`"errorMessage":"prompts.jsonl:1:7: x","retryable":false},"attempts":0}`,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -43,7 +43,9 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("README.md: found %d commands and %d bytes of records", ran, records.Len())
 	}
 	for _, file := range []struct{ name, content string }{
-		{"prompts.jsonl", records.String()}, {"tonight.jsonl", records.String()}, {"nightly.yaml", string(examples.Nightly)},
+		{"prompts.jsonl", records.String()},
+		{"tonight.jsonl", records.String()},
+		{"nightly.yaml", string(examples.Nightly)},
 		{"out/.keep", ""},
 	} {
 		fmt.Fprintf(&script, "-- %s --\n%s", file.name, file.content)

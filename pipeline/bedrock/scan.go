@@ -273,10 +273,9 @@ func (s *scanner) digits() {
 	if i < len(b) && b[i] == '-' {
 		i++
 	}
-	ok := false
-	if i < len(b) && b[i] == '0' {
+	ok := i < len(b) && b[i] == '0'
+	if ok {
 		i++
-		ok = true
 	} else {
 		ok = run()
 	}
