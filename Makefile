@@ -57,7 +57,7 @@ tidy: ## go.mod and go.sum from the imports
 clean: ## what the targets above leave behind
 	rm -rf bin coverage.out coverage.html bench.txt bench.new.txt
 
-.PHONY: bench bench-memory bench-clock bench-cost gsm8k kill storm js
+.PHONY: bench bench-memory bench-clock bench-cost bench-all gsm8k kill storm duckdb js
 bench: ## Go benchmarks, COUNT (10) runs each, through benchstat; OLD=bench.txt compares with the last time
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench.new.txt
 	$(TOOL) benchstat $(OLD) bench.new.txt
@@ -72,8 +72,14 @@ bench-clock: ## first-token latency as measured against the truth of the simulat
 bench-cost: ## what a call and a chunk cost the client
 	$(BENCHTOOL) cost
 
-gsm8k: ## the 1,319 questions of GSM8K through the simulator; DATA=gsm8k-claude.jsonl
-	$(BENCHTOOL) gsm8k $(DATA)
+bench-all: ## every benchmark and torment here, with a summary
+	$(BENCHTOOL) all
+
+gsm8k: ## the 1,319 questions of GSM8K through the simulator, to JSONL and Parquet; DATA=../shared/data
+	$(BENCHTOOL) gsm8k -data $(or $(DATA),../shared/data)
+
+duckdb: ## the same, and the Parquet file read back by DuckDB (needs node and npm)
+	$(BENCHTOOL) gsm8k -duckdb -data $(or $(DATA),../shared/data)
 
 kill: ## kill -9 a run again and again, then verify that nothing is lost or twice
 	$(BENCHTOOL) kill

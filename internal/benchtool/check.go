@@ -37,7 +37,7 @@ func (f *faults) err() error {
 
 // An expected record is what of an input line must come back in its row.
 type expected struct {
-	input    json.RawMessage
+	input    json.RawMessage // nil: it cannot be sent
 	metadata json.RawMessage // nil: none
 }
 
@@ -56,7 +56,10 @@ func readInput(path string) (map[string]expected, error) {
 		if _, twice := all[id]; twice {
 			return fmt.Errorf("record id %q comes twice", id)
 		}
-		e := expected{input: fields["modelInput"]}
+		var e expected
+		if input := fields["modelInput"]; bytes.HasPrefix(input, []byte("{")) {
+			e.input = input
+		}
 		delete(fields, "recordId")
 		delete(fields, "modelInput")
 		if len(fields) > 0 {

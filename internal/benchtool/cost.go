@@ -45,7 +45,7 @@ func cost(ctx context.Context, args []string) error {
 			if loop {
 				c.spent, c.lost, err = l.runLoop(ctx, j)
 			} else {
-				c.spent, err = l.runBatchrun(ctx, j, 0, tally{read: n, succeeded: n})
+				c.spent, err = l.runBatchrun(ctx, j, tally{read: n, succeeded: n})
 			}
 			return c, err
 		}

@@ -59,7 +59,7 @@ func gsm8k(ctx context.Context, args []string) error {
 		}
 		n := int64(len(want))
 		j := job{input: input, output: filepath.Join(dir, "answers."+format), url: server.url, concurrency: 32}
-		took, err := l.runBatchrun(ctx, j, 0, tally{read: n, succeeded: n})
+		took, err := l.runBatchrun(ctx, j, tally{read: n, succeeded: n})
 		if err != nil {
 			return err
 		}

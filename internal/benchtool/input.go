@@ -3,10 +3,10 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 )
 
 // writeInput writes the records 0 to n-1, as write makes them, to a file.
@@ -106,7 +106,7 @@ func (r *repeater) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// eachLine calls f with every line of a file.
+// eachLine calls f with every line of a file, its end included. A last line that was cut short is an error.
 func eachLine(path string, f func(line []byte) error) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -116,19 +116,16 @@ func eachLine(path string, f func(line []byte) error) error {
 	r := bufio.NewReaderSize(file, 256<<10)
 	for n := 1; ; n++ {
 		line, err := r.ReadBytes('\n')
-		if len(line) > 0 {
-			if err := f(line); err != nil {
-				return fmt.Errorf("%s:%d: %w", path, n, err)
-			}
-			if !strings.HasSuffix(string(line[max(0, len(line)-1):]), "\n") {
-				return fmt.Errorf("%s:%d: the last line has no end", path, n)
-			}
-		}
-		if err == io.EOF { //nolint:errorlint // bufio returns it as it is
+		switch {
+		case errors.Is(err, io.EOF) && len(line) == 0:
 			return nil
+		case errors.Is(err, io.EOF):
+			err = errors.New("the last line has no end")
+		case err == nil:
+			err = f(line)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 	}
 }

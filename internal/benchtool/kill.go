@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +17,12 @@ import (
 
 // kill ends a run with SIGKILL at random moments and gives the same command again, until it ends by itself. Then the
 // files must be those of a run that nobody disturbed, and no more may have been paid twice than what was in flight or
-// younger than the commit interval.
+// younger than the commit interval: nothing where the run was interrupted and could drain.
 func kill(ctx context.Context, args []string) error {
 	f, l := labFlags("kill")
 	kills := f.Int("n", 50, "kills at least, for each format")
-	formats := f.String("format", "jsonl,parquet,retry,retry-parquet", "jsonl, parquet: a first run; retry, retry-parquet: its round of --retry-failed")
+	formats := f.String("format", "jsonl,parquet,retry,retry-parquet,interrupt",
+		"jsonl, parquet: a first run; retry, retry-parquet: its round of --retry-failed; interrupt: SIGINT in place of SIGKILL")
 	records := f.Int("records", 3000, "records of a job")
 	streams := f.Int("streams", 32, "streams in flight")
 	seed := f.Uint64("seed", uint64(time.Now().UnixNano()), "of the moments; printed when something is wrong") //nolint:gosec // any number will do
@@ -37,10 +37,13 @@ func kill(ctx context.Context, args []string) error {
 	var t table
 	t.row("run", "jobs", "kills", "answers paid twice", "allowed", "short jobs", "kills", "faults found")
 	var verdict error
-	for _, format := range strings.Split(*formats, ",") {
+	for format := range strings.SplitSeq(*formats, ",") {
 		k := &killing{
-			lab: l, rng: rand.New(rand.NewPCG(*seed, uint64(len(format)))), streams: *streams, retry: strings.HasPrefix(format, "retry"),
-			format: cmp.Or(strings.TrimPrefix(strings.TrimPrefix(format, "retry"), "-"), "jsonl"),
+			lab: l, rng: rand.New(rand.NewPCG(*seed, uint64(len(format)))), streams: *streams,
+			format: "jsonl", retry: strings.HasPrefix(format, "retry"), interrupt: format == "interrupt",
+		}
+		if strings.HasSuffix(format, "parquet") {
+			k.format = "parquet"
 		}
 		if err := k.all(ctx, *records, *kills); err != nil {
 			verdict = errors.Join(verdict, fmt.Errorf("%s, seed %d: %w", format, *seed, err))
@@ -51,6 +54,12 @@ func kill(ctx context.Context, args []string) error {
 	return verdict
 }
 
+// Exit codes: of a run that ends by itself, for some of its records fail, and of one that was interrupted.
+const (
+	someFailed  = 3
+	interrupted = 130
+)
+
 // commitInterval is the default of --commit-interval, and commitTime what a commit may take beyond it on a slow disk.
 const (
 	commitInterval = 200 * time.Millisecond
@@ -60,10 +69,11 @@ const (
 // A killing is what was done in one format.
 type killing struct {
 	*lab
-	rng     *rand.Rand
-	streams int
-	format  string
-	retry   bool
+	rng       *rand.Rand
+	streams   int
+	format    string
+	retry     bool
+	interrupt bool
 
 	jobs, kills           int
 	twice, allowed        int64 // answers
@@ -100,16 +110,19 @@ func (k *killing) all(ctx context.Context, records, enough int) error {
 	return k.found.err()
 }
 
-// killInput writes records that differ. For a round of --retry-failed every seventh fails at its first attempt only,
-// and every fortieth at all.
-func killInput(path string, n int, failing bool) error {
+// killInput writes records that differ. Every fortieth fails, every sixtieth cannot be sent; for a round of
+// --retry-failed every seventh fails at its first attempt only.
+func killInput(path string, n int, retry bool) error {
 	padding := strings.Repeat("what goes to the row as it is, so that sealing takes a moment; ", 20)
 	return writeInput(path, n, func(w *bufio.Writer, i int) error {
 		text := "Question " + strconv.Itoa(i) + ": who counts the boats?"
 		switch {
-		case failing && i%40 == 5:
+		case i%60 == 17:
+			_, err := fmt.Fprintf(w, `{"recordId":%q,"modelInput":"not an object","note":%q}`+"\n", recordID(i), padding)
+			return err
+		case i%40 == 5:
 			text += " [[fault:ValidationException]]"
-		case failing && i%7 == 3:
+		case retry && i%7 == 3:
 			text += " [[fault:ValidationException x1]]"
 		}
 		m := newMessage(recordID(i), text)
@@ -139,7 +152,7 @@ func (k *killing) undisturbed(ctx context.Context, opts sim.Options, input strin
 	if err != nil {
 		return nil, err
 	}
-	if took.exit != k.ends() {
+	if took.exit != someFailed {
 		return nil, p.failure(took.exit)
 	}
 	rows, err := rowsByID(j, want, &k.found)
@@ -152,14 +165,6 @@ func (k *killing) undisturbed(ctx context.Context, opts sim.Options, input strin
 		contents[id] = contentOf(r)
 	}
 	return contents, k.found.err()
-}
-
-// ends is the exit code of a run that ends by itself.
-func (k *killing) ends() int {
-	if k.retry {
-		return 3
-	}
-	return 0
 }
 
 // begin starts a server and lays out a job.
@@ -177,7 +182,7 @@ func (k *killing) begin(ctx context.Context, opts sim.Options, input string) (*s
 
 // firstRun is the run before a round of --retry-failed.
 func (k *killing) firstRun(ctx context.Context, j job) error {
-	_, _, err := k.run(ctx, 3, k.batchrun, j.args()...)
+	_, _, err := k.run(ctx, someFailed, k.batchrun, j.args()...)
 	return err
 }
 
@@ -270,14 +275,28 @@ func (k *killing) untilItEnds(ctx context.Context, s *server, j job) error {
 			return err
 		case ended == nil:
 			k.kills++
-			k.allowed += young + int64(k.streams)
-		case ended.exit != k.ends():
+			if !k.interrupt {
+				k.allowed += young + int64(k.streams)
+			}
+		case ended.exit != someFailed:
 			return p.failure(ended.exit)
 		default:
 			return nil
 		}
 	}
 }
+
+// stop kills a process, or interrupts it. It may just have ended.
+func (k *killing) stop(p *process) {
+	if k.interrupt {
+		_ = p.cmd.Process.Signal(os.Interrupt)
+		return
+	}
+	_ = p.cmd.Process.Kill()
+}
+
+// stopped tells whether a process did not end by itself.
+func stopped(s spent) bool { return s.exit < 0 || s.exit == interrupted }
 
 // killAfter kills a process after a time and tells how many answers were then too young to be durable. ended is set
 // where it came to its end before.
@@ -311,12 +330,12 @@ func (k *killing) killAfter(ctx context.Context, s *server, p *process, wait tim
 		}
 		return 0, &took, waitErr
 	}
-	_ = p.cmd.Process.Kill() // it may just have ended
+	k.stop(p)
 	<-done
 	if waitErr != nil {
 		return 0, nil, waitErr
 	}
-	if took.exit >= 0 {
+	if !stopped(took) {
 		return 0, &took, nil
 	}
 	after, err := s.account(ctx, false)

@@ -107,18 +107,18 @@ func (k *killing) session(ctx context.Context, j job, after time.Duration, atCha
 	for {
 		select {
 		case err := <-done:
-			how.killed, how.took = took.exit < 0, took.wall
+			how.killed, how.took = stopped(took), took.wall
 			switch {
 			case ctx.Err() != nil:
 				err = context.Cause(ctx)
-			case err == nil && !how.killed && took.exit != k.ends():
+			case err == nil && !how.killed && took.exit != someFailed:
 				err = p.failure(took.exit)
 			case err == nil && how.killed && after == time.Hour && atChange == 0:
 				err = fmt.Errorf("%s: killed by somebody else", p.cmd)
 			}
 			return how, err
 		case <-timeout:
-			_ = p.cmd.Process.Kill() // it may just have ended
+			k.stop(p)
 		case <-tick.C:
 			now := look(dir)
 			if now == before {
@@ -126,7 +126,7 @@ func (k *killing) session(ctx context.Context, j job, after time.Duration, atCha
 			}
 			before = now
 			if how.changes++; how.changes == atChange {
-				_ = p.cmd.Process.Kill() // it may just have ended
+				k.stop(p)
 			}
 		}
 	}

@@ -35,6 +35,11 @@ func labFlags(name string) (*flag.FlagSet, *lab) {
 
 // open makes the directory and builds the binary.
 func (l *lab) open(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
 	if l.self, err = os.Executable(); err != nil {
 		return err
 	}

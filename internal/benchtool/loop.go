@@ -16,12 +16,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+	"github.com/aws/smithy-go/transport/http/protocol/restjson1"
 )
 
 // loop is what a good Go developer writes in an afternoon, and what batchrun has to be worth more than: the SDK's own
 // client, stream and retries, one goroutine for each stream in flight, one row for each answer. It holds no quota,
-// keeps no journal and resumes nothing. The SDK's codec races when streams run at once (bedrock.md §7.3), harmlessly
-// here: what it may corrupt are events of unknown types.
+// keeps no journal and resumes nothing.
 func loop(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("loop", flag.ContinueOnError)
 	input := f.String("i", "", "`path` of the records: recordId, modelInput")
@@ -67,7 +67,7 @@ func loop(ctx context.Context, args []string) error {
 			for rec := range jobs {
 				row, err := ask(ctx, client, *model, rec)
 				if err != nil {
-					row = &loopRow{RecordID: rec.RecordID, ModelInput: rec.ModelInput, Error: err.Error()}
+					row = &loopRow{RecordID: rec.RecordID, ModelInput: rec.ModelInput, Fault: err.Error()}
 				}
 				mu.Lock()
 				if err != nil {
@@ -108,7 +108,7 @@ type loopRow struct {
 	StopReason string          `json:"stopReason"`
 	Usage      loopUsage       `json:"usage"`
 	Timing     loopTiming      `json:"timing"`
-	Error      string          `json:"error,omitempty"`
+	Fault      string          `json:"fault,omitempty"` // in place of the answer
 }
 
 type loopUsage struct {
@@ -142,6 +142,8 @@ func ask(ctx context.Context, client *bedrockruntime.Client, model string, rec l
 	start := time.Now()
 	out, err := client.InvokeModelWithResponseStream(ctx, &bedrockruntime.InvokeModelWithResponseStreamInput{
 		ModelId: &model, Body: rec.ModelInput, ContentType: aws.String("application/json"),
+	}, func(o *bedrockruntime.Options) {
+		o.Protocol = restjson1.New(nil) // streams that share one race: aws/smithy-go#714
 	})
 	if err != nil {
 		return nil, err

@@ -96,5 +96,5 @@ func (l *lab) peakOf(ctx context.Context, j job, n int) (spent, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // with the lab, if not now
 	j.output = filepath.Join(dir, "rows.jsonl")
-	return l.runBatchrun(ctx, j, 0, tally{read: int64(n), succeeded: int64(n)})
+	return l.runBatchrun(ctx, j, tally{read: int64(n), succeeded: int64(n)})
 }

@@ -21,6 +21,7 @@ func storm(ctx context.Context, args []string) error {
 	streams := f.Int("streams", 64, "streams in flight")
 	formats := f.String("format", "jsonl,parquet", "output formats")
 	seed := f.Uint64("seed", 1, "of the server: which attempt is struck by what")
+	dark := f.Bool("outages", false, "let the service fail altogether five times as well, in five ways; takes longer")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -36,11 +37,20 @@ func storm(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	opts := sim.Options{
+		Seed: *seed, FirstToken: sim.Latency{Mean: 10 * time.Millisecond, Sigma: 0.5}, InterToken: sim.Latency{Mean: time.Millisecond},
+		OutputTokens: 20, OutputSpread: 19, Faults: stormFaults(),
+	}
+	if *dark {
+		for i, kind := range []string{"", "drop-before", "ModelNotReadyException", "ThrottlingException", "stall-headers"} {
+			opts.Outages = append(opts.Outages, sim.Outage{After: time.Duration(2+6*i) * time.Second, For: 3 * time.Second, Kind: kind})
+		}
+	}
 	var t table
 	t.row("format", "records", "results", "error rows", "calls", "struck", "answered twice", "wall time", "faults found")
 	var verdict error
-	for _, format := range strings.Split(*formats, ",") {
-		if err := l.stormOnce(ctx, &t, *seed, format, input, want, *streams); err != nil {
+	for format := range strings.SplitSeq(*formats, ",") {
+		if err := l.stormOnce(ctx, &t, opts, format, input, want, *streams); err != nil {
 			verdict = fmt.Errorf("%s: %w", format, err)
 		}
 	}
@@ -48,45 +58,38 @@ func storm(ctx context.Context, args []string) error {
 	return verdict
 }
 
-// stormFaults strike 19.5 % of all attempts.
+// stormFaults strike nearly a quarter of all attempts.
 func stormFaults() []sim.Fault {
 	var all []sim.Fault
-	share := func(p float64, list ...sim.Fault) {
-		// Faults are drawn one after the other, each only where none before it has struck: at these shares the
-		// difference does not matter.
-		for _, f := range list {
-			f.Probability = p / float64(len(list))
-			all = append(all, f)
+	// Faults are drawn one after the other, each only where none before it has struck: at these shares the difference
+	// does not matter.
+	share := func(p float64, at int, kinds ...string) {
+		for _, kind := range kinds {
+			all = append(all, sim.Fault{Kind: kind, AtChunk: at, Probability: p / float64(len(kinds))})
 		}
 	}
-	share(0.10, sim.Fault{Kind: "ThrottlingException"}, sim.Fault{Kind: "throttlingException"})
-	share(0.05,
-		sim.Fault{Kind: "internalServerException", AtChunk: sim.AtRandom},
-		sim.Fault{Kind: "modelStreamErrorException", AtChunk: sim.AtRandom},
-		sim.Fault{Kind: "modelTimeoutException", AtChunk: sim.AtRandom, Upper: true},
-		sim.Fault{Kind: "serviceUnavailableException", AtChunk: sim.AtRandom},
-		sim.Fault{Kind: "validationException", AtChunk: 1},
-		sim.Fault{Kind: "throttlingException", AtChunk: sim.AtRandom}, // after content: not a throttle any more
-		sim.Fault{Kind: "unmodelled", AtChunk: sim.AtRandom},
-		sim.Fault{Kind: "error-frame", AtChunk: sim.AtRandom},
-	)
-	share(0.03,
-		sim.Fault{Kind: "truncate", AtChunk: sim.AtRandom}, sim.Fault{Kind: "truncate-inside", AtChunk: sim.AtRandom},
-		sim.Fault{Kind: "end", AtChunk: sim.AtRandom}, sim.Fault{Kind: "end-inside", AtChunk: sim.AtRandom},
-		sim.Fault{Kind: "rst-stream", AtChunk: sim.AtRandom}, sim.Fault{Kind: "empty"}, sim.Fault{Kind: "drop-before"},
-	)
-	share(0.01, sim.Fault{Kind: "reset", AtChunk: sim.AtRandom}, sim.Fault{Kind: "reset-before"})
-	share(0.005,
-		sim.Fault{Kind: "stall", AtChunk: sim.AtRandom}, sim.Fault{Kind: "stall-first-token"}, sim.Fault{Kind: "stall-headers"},
-	)
+	share(0.10, 0, "ThrottlingException", "throttlingException")
+	share(0.025, 0, inStream...)
+	share(0.025, sim.AtRandom, inStream...) // after content a throttle is none any more
+	share(0.03, sim.AtRandom, "truncate", "truncate-inside", "end", "end-inside", "rst-stream", "empty", "drop-before")
+	share(0.01, sim.AtRandom, "reset", "reset-before")
+	share(0.005, sim.AtRandom, "stall", "stall-first-token", "stall-headers")
+	share(0.02, sim.AtRandom, "bad-prelude-crc", "bad-message-crc", "garbage", "short-length", "long-headers", "huge-length",
+		"not-base64", "not-json", "not-json-event", "not-json-error", "html", "bad-gateway", "gateway-timeout", "bare-429")
+	// These harm nobody: the answer comes whole, and has to be kept.
+	share(0.01, sim.AtRandom, "unknown-event", "unknown-headers", "unknown-message", "no-message-type", "no-bytes", "big-pad")
+	share(0.01, sim.AtEnd, "repeat-terminal", "stall", "truncate", "end", "reset", "rst-stream")
 	return all
 }
 
-func (l *lab) stormOnce(ctx context.Context, t *table, seed uint64, format, input string, want map[string]expected, streams int) error {
-	server, err := l.serve(ctx, sim.Options{
-		Seed: seed, FirstToken: sim.Latency{Mean: 10 * time.Millisecond, Sigma: 0.5}, InterToken: sim.Latency{Mean: time.Millisecond},
-		OutputTokens: 20, OutputSpread: 19, Faults: stormFaults(),
-	})
+// inStream are the exceptions within a stream, the last two such as the service does not model.
+var inStream = []string{
+	"internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailableException",
+	"validationException", "throttlingException", "unmodelled", "error-frame",
+}
+
+func (l *lab) stormOnce(ctx context.Context, t *table, opts sim.Options, format, input string, want map[string]expected, streams int) error {
+	server, err := l.serve(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -147,6 +150,9 @@ func (l *lab) stormOnce(ctx context.Context, t *table, seed uint64, format, inpu
 	return found.err()
 }
 
+// maxAttempts is the default of --max-attempts.
+const maxAttempts = 5
+
 // checkStruck holds rows against what the server did to their requests: a result needs one whole answer, no record
 // may be answered twice, and an error row must not hide an answer.
 func checkStruck(rows map[string]*row, a account, f *faults) {
@@ -157,8 +163,8 @@ func checkStruck(rows map[string]*row, a account, f *faults) {
 			f.add("%s has a result, the server answered it %d times", id, record.Answers)
 		case r.Error != nil && record.Answers != 0:
 			f.add("%s is an error row (%s), the server answered it %d times", id, r.Error.Type, record.Answers)
-		case r.Error != nil && r.Error.Type != "ValidationException" && record.Faults < 5:
-			f.add("%s failed (%s) after %d faults", id, r.Error.Type, record.Faults)
+		case r.Error != nil && r.Error.Type != "ValidationException" && (r.Attempts != maxAttempts || record.Faults < maxAttempts):
+			f.add("%s failed (%s) after %d attempts and %d faults", id, r.Error.Type, r.Attempts, record.Faults)
 		}
 	}
 }
