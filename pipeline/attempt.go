@@ -176,7 +176,7 @@ func (w *worker) call(t *task) (*Response, Timing, *InvokeError) {
 }
 
 // ownTimeout gives the attempt's end its real name: what the transport says after we cut it
-// depends on the protocol (bedrock.md §7.5), so the cause is asked first.
+// depends on the protocol (seen with bedrockruntime v1.63.11), so the cause is asked first.
 func (w *worker) ownTimeout(ctx context.Context, e *InvokeError, age time.Duration) *InvokeError {
 	if ctx.Err() == nil {
 		return e

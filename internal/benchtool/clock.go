@@ -26,7 +26,7 @@ func clock(ctx context.Context, args []string) error {
 	}
 	defer l.close()
 	server, err := l.serve(ctx, sim.Options{
-		HeaderDelay:  sim.Latency{Mean: 20 * time.Millisecond}, // at once would kill streams of the loop: bedrock.md, trap 13
+		HeaderDelay:  sim.Latency{Mean: 20 * time.Millisecond}, // at once would kill streams of the loop: aws/aws-sdk-go-v2#1825
 		FirstToken:   sim.Latency{Mean: 200 * time.Millisecond},
 		InterToken:   sim.Latency{Mean: 5 * time.Millisecond},
 		OutputTokens: 35, OutputSpread: 15,

@@ -286,7 +286,7 @@ func (p *plan) stream(emit func(event) bool) {
 }
 
 // reservation is what the quota is charged at the start, settlement what is charged in the end:
-// bedrock.md §4.1.
+// docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html.
 func (p *plan) reservation() float64 {
 	return float64(p.usage.InputTokens + p.usage.CacheWriteInputTokens + p.maxTokens)
 }

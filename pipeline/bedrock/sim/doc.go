@@ -5,9 +5,9 @@
 // tells the answer to any request without a server, and with [Server.Stats], which tells what was
 // sent, refused and cut, when the first token left, and how many calls were in flight.
 //
-// What it knows of the wire is in bedrock.md: §1 requests and errors, §2 framing, §3 the formats of
-// the families, §4 quotas. It knows nothing of the rest of batchrun, and writes its frames with
-// code of its own, so that it can prove the client wrong.
+// What it knows of the wire comes from the API's model, the user guide's pages on each family and on
+// quotas, and what clients have recorded; each file names its source. It knows nothing of the rest of
+// batchrun, and writes its frames with code of its own, so that it can prove the client wrong.
 //
 // # Answers
 //

@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// An Error is an error as the service answers it before a stream: bedrock.md §1.3 and §2.2.
+// An Error is an error as the service answers it before a stream: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html.
 type Error struct {
 	Status  int    // HTTP status
 	Type    string // "ValidationException", or "" for a bare answer without the service's headers
@@ -32,7 +32,7 @@ func missing(key string) *Error {
 	return malformed("#: required key [" + key + "] not found")
 }
 
-// Messages of throttling, word for word: bedrock.md §4.2.
+// Messages of throttling, word for word: from aws-samples/aws-genai-llm-chatbot#220 and anthropics/claude-code#236.
 const (
 	msgRequests    = "Too many requests, please wait before trying again. You have sent too many requests. Wait before trying again."
 	msgTokens      = "Too many tokens, please wait before trying again."
@@ -40,7 +40,7 @@ const (
 	msgConnections = "Too many connections, please wait before trying again."
 )
 
-// errorTypeSuffix follows the type in x-amzn-ErrorType: bedrock.md §2.2.
+// errorTypeSuffix follows the type in x-amzn-ErrorType: the header list of aws-samples/amazon-bedrock-client-for-mac#99.
 const errorTypeSuffix = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
 
 // write answers with the error. The request id is already among the headers.

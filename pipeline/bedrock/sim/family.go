@@ -110,7 +110,7 @@ func baseModel(modelID string) string {
 	return modelID
 }
 
-// burndown is how many quota tokens an output token costs: the table of bedrock.md §4.1.
+// burndown is how many quota tokens an output token costs: the table of docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html.
 func burndown(modelID string) float64 {
 	id := baseModel(modelID)
 	has := func(parts ...string) bool {

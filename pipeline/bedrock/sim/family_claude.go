@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 )
 
-// claude is Anthropic Claude Messages: bedrock.md §3.1.
+// claude is Anthropic Claude Messages: docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html.
 var claude = family{
 	name:     "claude",
 	prefixes: []string{"anthropic."},

@@ -2,7 +2,7 @@ package sim
 
 import "encoding/json"
 
-// llama is Meta Llama: bedrock.md §3.4.
+// llama is Meta Llama: docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html.
 var llama = family{
 	name:     "llama",
 	prefixes: []string{"meta.llama"},

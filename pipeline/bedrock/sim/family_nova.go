@@ -2,7 +2,7 @@ package sim
 
 import "encoding/json"
 
-// nova is Amazon Nova: bedrock.md §3.2.
+// nova is Amazon Nova: docs.aws.amazon.com/nova/latest/userguide/complete-request-schema.html.
 var nova = family{
 	name:     "nova",
 	prefixes: []string{"amazon.nova-"},
@@ -15,7 +15,7 @@ var nova = family{
 	},
 }
 
-// novaMaxTokens is what is reserved where the request sets no limit: bedrock.md §3.2.
+// novaMaxTokens is what is reserved where the request sets no limit: docs.aws.amazon.com/nova/latest/userguide/complete-request-schema.html.
 const novaMaxTokens = 5000
 
 type novaRequest struct {

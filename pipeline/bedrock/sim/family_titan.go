@@ -2,7 +2,7 @@ package sim
 
 import "encoding/json"
 
-// titan is Amazon Titan Text: bedrock.md §3.3.
+// titan is Amazon Titan Text: docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html.
 var titan = family{
 	name:     "titan",
 	prefixes: []string{"amazon.titan-text", "amazon.titan-tg1"},

@@ -75,7 +75,7 @@ func html(status int) *Error {
 	return &Error{Status: status, Message: text, HTML: "<html>\r\n<head><title>" + text + "</title></head>\r\n<body>\r\n<center><h1>" + text + "</h1></center>\r\n</body>\r\n</html>\r\n"}
 }
 
-// preStreamErrors are the errors of bedrock.md §1.3, modelled and not.
+// preStreamErrors are the errors of docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html, modelled and not.
 var preStreamErrors = func() map[string]*Error {
 	table := make(map[string]*Error)
 	for _, e := range []*Error{

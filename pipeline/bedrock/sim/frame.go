@@ -6,7 +6,7 @@ import (
 	"hash/crc32"
 )
 
-// This file writes event-stream messages (bedrock.md §2.1) and nothing else. It shares no code
+// This file writes event-stream messages (the Amazon Event Stream encoding of smithy.io) and nothing else. It shares no code
 // with the decoder of the adapter, so that a mistake in one shows in the other.
 
 // Types of header values, as numbered on the wire.

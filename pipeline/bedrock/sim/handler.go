@@ -154,7 +154,7 @@ func readBody(buf *bytes.Buffer, r *http.Request) ([]byte, *Error) {
 	return buf.Bytes(), nil
 }
 
-// invocationHeaders are those of a plain InvokeModel: bedrock.md §2.3.
+// invocationHeaders are those of a plain InvokeModel: the API names none of them, the service sends them.
 func invocationHeaders(h http.Header, u Usage, latency time.Duration) {
 	set := func(name string, n int64) { h["X-Amzn-Bedrock-"+name] = []string{strconv.FormatInt(n, 10)} }
 	set("Invocation-Latency", latency.Milliseconds())

@@ -57,7 +57,7 @@ type Options struct {
 	Quota  Quota
 	Quotas map[string]Quota
 	// Burndown multiplies output tokens in the quota; 0 takes the model's own factor from
-	// bedrock.md §4.1.
+	// docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html.
 	Burndown float64
 	// ThrottleInStream is the share of refusals that come as an exception after a 200.
 	ThrottleInStream float64
@@ -88,7 +88,7 @@ type Outage struct {
 	Kind string
 }
 
-// maxBody is the size of a request body that the service takes: bedrock.md §1.1.
+// maxBody is the size of a request body that the service takes: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html.
 const maxBody = 25_000_000
 
 // Validate reports everything that is wrong with the options.

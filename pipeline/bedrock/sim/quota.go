@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Shape is how a quota refills; AWS's own is not known (bedrock.md §4.1, last point).
+// A Shape is how a quota refills; no AWS page says which is the service's.
 type Shape string
 
 // The shapes of a quota. The zero Shape is Bucket.
@@ -67,7 +67,7 @@ type meter interface {
 	settle(now, start time.Time, n, used float64)
 }
 
-// A ledger keeps the quota of one model id: bedrock.md §4.1. Its methods may be called
+// A ledger keeps the quota of one model id: docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html. Its methods may be called
 // concurrently, with the time given by the caller.
 type ledger struct {
 	mu                    sync.Mutex

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The worked example of bedrock.md §4.1: 36,000 reserved and 9,000 settled; with a small limit
+// The worked example of docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html: 36,000 reserved and 9,000 settled; with a small limit
 // the settlement passes the reservation.
 func TestReservationAndSettlement(t *testing.T) {
 	for limit, reserved := range map[int64]float64{32_000: 36_000, 1_250: 5_250} {

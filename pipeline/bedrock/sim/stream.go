@@ -169,7 +169,7 @@ func (s *stream) flush() bool {
 	return err == nil && s.ctx.Err() == nil
 }
 
-// appendMetrics writes the invocation metrics (bedrock.md §3) at the end of an object that was
+// appendMetrics writes the invocation metrics (not documented; Bedrock adds them to one chunk) at the end of an object that was
 // reopened, and closes it.
 func (s *stream) appendMetrics(dst []byte) []byte {
 	first := s.firstToken
@@ -188,7 +188,7 @@ func (s *stream) appendMetrics(dst []byte) []byte {
 	return append(dst, '}', '}')
 }
 
-// appendGuardrail writes a guardrail's members (bedrock.md §3.12) at the end of an object that was
+// appendGuardrail writes a guardrail's members (none of them is documented) at the end of an object that was
 // reopened. The trace of the last event holds what the model said before it was masked.
 func (p *plan) appendGuardrail(dst []byte, last bool) []byte {
 	if !last {
