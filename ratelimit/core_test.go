@@ -242,6 +242,30 @@ func TestPaceGrowsOnlyWhileItBindsAndEndsAtWhatWasStated(t *testing.T) {
 	}
 }
 
+// A first refusal comes after any length of time, so what was admitted before it may be far below the quota.
+func TestPaceDoublesUntilTheSecondCut(t *testing.T) {
+	const floor = 1.0 / 60
+	p := newPace(0)
+	p.cut(epoch, 4, floor)
+	first := p.x
+	for range 2 * doubles {
+		p.grow(time.Second, 0.1, 0.1, floor)
+	}
+	if want := 4 * first; math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("pace after two doublings from %v = %v, want %v", first, p.x, want)
+	}
+	p.cut(epoch, 5, floor)
+	if want := beta * 5; math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("pace after the second cut = %v, want %v, however far it had come", p.x, want)
+	}
+	for range 2 * doubles {
+		p.grow(time.Second, 5, 5, floor)
+	}
+	if p.x > 5.5 {
+		t.Errorf("pace %v s after the second cut = %v, want it flat around 5", 2*doubles, p.x)
+	}
+}
+
 // What let nothing through for a minute must still be able to rise.
 func TestPaceGrowsFromNothing(t *testing.T) {
 	const floor = 1.0 / 60

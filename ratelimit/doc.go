@@ -54,7 +54,8 @@
 // 15 s, 50 requests and 5 refusals their share has not halved, the pace has nothing to do with them: the cut is undone, and
 // refusals of about that share are ignored for 1 min, the next time for 2 min, up to 10 min. More than that share is news.
 //
-// A pace grows again, flat around the old ceiling and ever steeper past it, but only while it is what holds
+// After a first cut with nothing stated the pace doubles every 5 s until the second: what was admitted before the first may
+// be far below the quota. From then on a pace grows flat around the old ceiling and ever steeper past it, but only while it is what holds
 // requests back, and to 1.35 times what was admitted in the last 60 s at most. A stated quota that is
 // refused is shared with somebody: its pace falls and climbs back in the same way, without that bound once it was
 // not refused for a minute, and ends at the stated figure. Where nothing is stated, more than 32 streams begin at 200 a second,

@@ -12,7 +12,8 @@ const (
 	leastCut   = 0.5   // and never below this share of the pace there was
 	cutEvery   = 15 * time.Second
 	ceiling    = 1.35 // growth stops at this multiple of what was admitted in the last 60 s,
-	ceilingNew = 4    // and at this one until the second cut: the first estimate may be far too low
+	ceilingNew = 4    // and at this one until the second cut where a quota is stated
+	doubles    = 5    // seconds in which the pace doubles until the second cut where none is: the first estimate may be far too low
 	growAfter  = 300  // attempts until the pace is past the old ceiling,
 	growMin    = 40   // seconds, but not sooner than this
 	growMax    = 600  // seconds, nor later than this
@@ -27,6 +28,7 @@ type pace struct {
 	cuts   int
 	last   time.Time // the last cut
 	before float64   // the rate before it
+	ramped bool      // the last cut ended the doubling, so it says nothing of the quota
 }
 
 func newPace(perMinute float64) pace {
@@ -47,13 +49,14 @@ func (p *pace) learned() bool { return p.x < p.stated }
 func (p *pace) cut(now time.Time, s60, floor float64) {
 	p.before, p.binds, p.last = p.x, 0, now
 	p.cuts++
+	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
 	p.correct(s60, floor)
 }
 
 // correct makes the last cut again, with what is known better.
 func (p *pace) correct(s60, floor float64) {
 	least := floor
-	if !math.IsInf(p.before, 1) {
+	if !math.IsInf(p.before, 1) && !p.ramped {
 		least = max(least, leastCut*p.before)
 	}
 	p.xmax = min(p.before, max(s60, least))
@@ -80,6 +83,10 @@ func (p *pace) grow(d time.Duration, s60, attempts, floor float64) {
 	}
 	p.binds += d.Seconds()
 	known := !math.IsInf(p.stated, 1)
+	if !known && p.cuts <= 1 {
+		p.x = max(p.x, floor) * math.Exp2(d.Seconds()/doubles)
+		return
+	}
 	if known {
 		attempts *= p.stated / p.x // from far below it shall take no longer
 	}
