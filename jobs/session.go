@@ -63,7 +63,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts,
 		FirstTokenTimeout: j.spec.FirstTokenTimeout, IdleTimeout: j.spec.IdleTimeout, Timeout: j.spec.Timeout,
 		MaxBuffer: int64(j.spec.MaxBuffer), Drain: j.spec.Drain, CommitInterval: j.spec.CommitInterval,
-		Proven: counts().Succeeded > 0,
+		Proven: counts().Succeeded > 0, Retry: j.state != nil && j.state.ToRetry() > 0,
 	})
 	if err != nil {
 		return nil, &ExitError{Code: ExitFailed, Err: err}

@@ -25,6 +25,10 @@ type task struct {
 	failedIn Timing
 	partial  string // the longest half answer
 
+	failedAt time.Time // when it failed last
+	own      bool      // it failed while others, sent later, were answered: the fault may be its own
+	counted  bool      // a failure of it is or was in the health window
+
 	throttles     int   // refusals that were this record's own
 	throttleRow   int   // refusals in a row, for its backoff
 	lastAdmission int64 // admissions.seq at its last refusal

@@ -32,6 +32,10 @@ type Config struct {
 	// stretch of refused records is no sign of a wrong job.
 	Proven bool
 
+	// Retry says that every record of the source has failed before, while others were answered: that they fail
+	// again is no sign of an outage, unless they cannot even connect.
+	Retry bool
+
 	Observer Observer             // default: nobody
 	Notify   func(message string) // told of what a person should know, one line each; default: nobody
 	Rand     func() float64       // jitter in [0,1); default math/rand/v2

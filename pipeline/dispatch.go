@@ -76,8 +76,11 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		now := time.Now()
 		d.wake(now)
 		d.parked.Store(int64(d.held()))
-		if d.starved() {
+		switch {
+		case d.starved():
 			d.outage(now, d.condemned[0].failure)
+		case d.hopeless():
+			d.reopen()
 		}
 		if d.finished() {
 			return d.verdict()
@@ -168,6 +171,16 @@ func (d *dispatcher) takes() bool {
 func (d *dispatcher) starved() bool {
 	return len(d.condemned) > 0 && d.held() == len(d.condemned) && d.active == 0 && !d.stopping && d.gate.open() &&
 		(d.held() >= d.maxHeld() || d.budget.waits() && d.unstored.Load() == 0)
+}
+
+// hopeless reports whether an outage waits for nothing: all that is left are records that failed while others
+// were answered, so that none of them can prove the service well.
+func (d *dispatcher) hopeless() bool {
+	if d.gate.mode != Outage || d.taking || d.active > 0 || d.stopping || d.held() == 0 {
+		return false
+	}
+	notOwn := func(t *task) bool { return !t.own }
+	return !slices.ContainsFunc(d.ready, notOwn) && !slices.ContainsFunc(d.waiting, notOwn)
 }
 
 // take lets a record in, or learns that there are no more.
@@ -327,10 +340,10 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 		d.jobFatal(t, now, probe)
 	case RecordFatal:
 		d.reopenIf(probe)
-		d.health.add(t, false)
+		d.health.add(t, false, o.timing.Started)
 		d.fail(t)
 	default:
-		d.failed(t, now, probe)
+		d.failed(t, o, now, probe)
 	}
 }
 
@@ -339,7 +352,7 @@ func (d *dispatcher) succeed(t *task, o outcome, probe bool) {
 	d.notReady = time.Time{}
 	d.judged = d.judged || t.order <= d.firstBound
 	d.reopenIf(probe)
-	d.health.add(t, false)
+	d.health.add(t, false, o.timing.Started)
 	d.admitted.admit(t.reservation())
 	d.firstTokens.add(o.timing.FirstToken)
 	if !d.health.suspect(d.cfg.MaxAttempts) {
@@ -419,26 +432,21 @@ func (d *dispatcher) jobFatal(t *task, now time.Time, probe bool) {
 
 // failed is for overload and transient errors: again, up to the record's attempts, which do
 // not count while the service is out.
-func (d *dispatcher) failed(t *task, now time.Time, probe bool) {
+func (d *dispatcher) failed(t *task, o outcome, now time.Time, probe bool) {
 	if d.gate.mode == Outage || d.gate.mode == Waking {
-		if probe {
-			d.gate.wait(now)
-		}
-		if probe && t.failure.Type == TypeFirstTokenTimeout { // it may be slower than it was
-			d.gate.timeout = min(2*d.gate.timeout, d.cfg.FirstTokenTimeout)
-		}
-		d.ready = append(d.ready, t)
-		if d.overslept(t, now) {
-			return
-		}
-		if d.gate.mode == Outage && !d.answered && !d.cfg.Proven && now.Sub(d.gate.since) >= patience {
-			d.stop(&StopError{Reason: StopNoService, Err: t.failure, Detail: fmt.Sprintf("no call has succeeded in %v", patience)})
-		}
+		d.failedShut(t, now, probe)
 		return
 	}
 	d.reopenIf(probe)
 	t.attempts++
-	d.health.add(t, true)
+	if !t.failedAt.IsZero() && d.health.wellSince(t.failedAt) {
+		t.own = true
+	}
+	t.failedAt = now
+	if d.tellsOfOutage(t) {
+		t.counted = true
+		d.health.add(t, true, o.timing.Started)
+	}
 	switch {
 	case d.health.ill():
 		d.park(t, now)
@@ -449,6 +457,43 @@ func (d *dispatcher) failed(t *task, now time.Time, probe bool) {
 		d.condemned = append(d.condemned, t)
 	default:
 		d.fail(t)
+	}
+}
+
+// tellsOfOutage reports whether a failure says something of the service. It does not if others were answered
+// between this failure of the record and the one before, and not a second time if an answer had begun: records
+// that always fail are what is left at the end of any job, and no outage.
+func (d *dispatcher) tellsOfOutage(t *task) bool {
+	switch {
+	case t.own, t.counted && t.failure.ofOneAnswer():
+		return false
+	case d.cfg.Retry:
+		return t.failure.Type == TypeConnectionError
+	}
+	return true
+}
+
+// failedShut is for failures while the job as a whole waits. They cost no attempt, as long as there can be
+// a record that proves the service well again.
+func (d *dispatcher) failedShut(t *task, now time.Time, probe bool) {
+	if probe && t.failure.Type == TypeFirstTokenTimeout { // it may be slower than it was
+		d.gate.timeout = min(2*d.gate.timeout, d.cfg.FirstTokenTimeout)
+	}
+	if probe {
+		d.gate.wait(now)
+	}
+	age := now.Sub(d.gate.since)
+	if probe && d.gate.mode == Outage && age >= outagePatience && !d.taking && d.fresh() < 0 {
+		if t.attempts++; t.attempts >= d.cfg.MaxAttempts {
+			d.fail(t)
+			return
+		}
+	}
+	d.ready = append(d.ready, t)
+	switch {
+	case d.overslept(t, now):
+	case d.gate.mode == Outage && !d.answered && !d.cfg.Proven && age >= patience:
+		d.stop(&StopError{Reason: StopNoService, Err: t.failure, Detail: fmt.Sprintf("no call has succeeded in %v", patience)})
 	}
 }
 
@@ -485,16 +530,20 @@ func (d *dispatcher) reopenIf(probe bool) {
 	if !probe || d.stopping {
 		return
 	}
-	was := d.gate.mode
+	if d.gate.mode != Confirm {
+		d.cfg.Notify("the service answers again")
+	}
+	d.reopen()
+}
+
+// reopen lets the job go on at its old pace.
+func (d *dispatcher) reopen() {
 	d.gate = gate{mode: Running}
 	d.health.forget()
 	d.setMode(Running)
 	d.openAdmission()
 	for _, t := range d.waiting { // equal, so the heap stays one: they waited long enough
 		t.due = time.Time{}
-	}
-	if was != Confirm {
-		d.cfg.Notify("the service answers again")
 	}
 }
 

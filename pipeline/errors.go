@@ -67,5 +67,14 @@ func (e *InvokeError) Error() string {
 // Unwrap gives the error it was made from.
 func (e *InvokeError) Unwrap() error { return e.Err }
 
+// ofOneAnswer reports whether the service had begun to answer, so that what went wrong may lie in this one answer.
+func (e *InvokeError) ofOneAnswer() bool {
+	switch e.Type {
+	case TypeTruncatedStream, TypeBadFrame, TypeIdleTimeout, TypeAttemptTimeout, "ModelStreamErrorException", "ModelErrorException":
+		return true
+	}
+	return e.Content
+}
+
 // Retryable reports whether the same record could succeed when sent again.
 func (e *InvokeError) Retryable() bool { return e.Kind != RecordFatal && e.Kind != JobFatal }

@@ -12,6 +12,9 @@ const (
 	// probeTimeoutMin is the least a probe waits for its first token.
 	probeTimeoutMin = 15 * time.Second
 
+	// outagePatience is how long an outage costs no attempts although nothing is left that has not failed.
+	outagePatience = time.Hour
+
 	// patience is how long a model may take to wake up, and a service that never answered to answer.
 	patience = 15 * time.Minute
 )
@@ -55,13 +58,14 @@ type health struct {
 }
 
 type call struct {
-	task   *task // of a failed call, while the record is not finished
-	failed bool
+	task    *task // of a failed call, while the record is not finished
+	failed  bool
+	started time.Time
 }
 
 func newHealth(concurrency int) *health { return &health{size: max(20, concurrency)} }
 
-func (h *health) add(t *task, failed bool) {
+func (h *health) add(t *task, failed bool, started time.Time) {
 	if len(h.calls) < h.size {
 		h.calls = append(h.calls, call{})
 	}
@@ -69,7 +73,7 @@ func (h *health) add(t *task, failed bool) {
 	if c.failed {
 		h.failed--
 	}
-	*c = call{failed: failed}
+	*c = call{failed: failed, started: started}
 	if failed {
 		c.task = t
 		h.failed++
@@ -78,6 +82,20 @@ func (h *health) add(t *task, failed bool) {
 		h.streak = 0
 	}
 	h.next = (h.next + 1) % h.size
+}
+
+// wellSince reports whether most of the calls begun after a moment did not fail.
+func (h *health) wellSince(moment time.Time) bool {
+	calls, well := 0, 0
+	for _, c := range h.calls {
+		if c.started.After(moment) {
+			calls++
+			if !c.failed {
+				well++
+			}
+		}
+	}
+	return calls > 0 && well*2 >= calls
 }
 
 // ill reports whether nearly all of a full window failed: nine in ten. Five attempts would lose
@@ -102,6 +120,11 @@ func (h *health) giveBack() {
 
 // forget empties the window: what it saw tells nothing of the service as it is now.
 func (h *health) forget() {
+	for _, c := range h.calls {
+		if c.task != nil {
+			c.task.counted = false
+		}
+	}
 	clear(h.calls)
 	h.calls, h.next, h.failed, h.streak = h.calls[:0], 0, 0, 0
 }

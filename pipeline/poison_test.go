@@ -1,0 +1,98 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Records that always fail are what is left at the end of any job. They are no outage: the job ends with their error
+// rows, and soon.
+func TestRecordsThatAlwaysFailAreNoOutage(t *testing.T) {
+	http500 := fails(Transient, "InternalServerException")
+	cut := step{wait: 50 * time.Millisecond, text: "half", empty: true}
+	reset := fails(Transient, TypeConnectionError)
+	tests := []struct {
+		bad, good, concurrency, attempts int
+		retry                            bool
+		step                             step
+		within                           time.Duration
+	}{
+		{10, 200, 32, 5, false, http500, 2 * time.Minute},
+		{10, 200, 32, 5, false, cut, 2 * time.Minute},
+		{10, 200, 32, 5, false, reset, 2 * time.Minute},
+		{6, 50, 8, 5, false, http500, 2 * time.Minute},
+		{30, 300, 8, 3, false, http500, 2 * time.Minute},
+		{60, 600, 64, 5, false, cut, 2 * time.Minute},
+		{3, 30, 1, 5, false, http500, 2 * time.Minute},
+		{25, 60, 1, 5, false, http500, 6 * time.Minute},
+		{12, 0, 32, 5, false, cut, 2 * time.Minute},    // nothing but them, but every answer had begun
+		{69, 0, 32, 5, true, http500, 5 * time.Minute}, // a round of --retry-failed
+		{1, 0, 32, 5, false, http500, time.Minute},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d of %d, %d workers, %s", tt.bad, tt.bad+tt.good, tt.concurrency, errType(tt.step)), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				n := tt.bad + tt.good
+				s := newSetup(t, n, tt.concurrency, func(rec *Record, _ int) step {
+					if rec.Pos*int64(tt.bad)%int64(n) < int64(tt.bad) { // spread evenly
+						return tt.step
+					}
+					return fine
+				})
+				s.cfg.MaxAttempts, s.cfg.Retry, s.cfg.Proven = tt.attempts, tt.retry, tt.retry
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 12*time.Hour)
+				defer cancel()
+				if err := s.run(ctx, t); err != nil {
+					t.Errorf("Run() = %v after %v, notices %q", err, time.Since(start), s.notices)
+				}
+				if took := time.Since(start); took > tt.within {
+					t.Errorf("took %v, want at most %v; notices %q", took, tt.within, s.notices)
+				}
+				if len(s.store.rows) != n || s.store.succeeded() != tt.good {
+					t.Errorf("%d rows and %d answers, want %d and %d", len(s.store.rows), s.store.succeeded(), n, tt.good)
+				}
+			})
+		})
+	}
+}
+
+func errType(s step) string {
+	if s.err != nil {
+		return s.err.Type
+	}
+	return TypeTruncatedStream
+}
+
+// The end of a job is where an outage and records at fault look most alike. An outage must still cost no record there.
+func TestOutageAtTheEndOfAJob(t *testing.T) {
+	for _, left := range []int{1, 3, 10, 40} {
+		t.Run(fmt.Sprint(left), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				const healthy = 200
+				n := healthy + left
+				start, began := time.Now(), time.Time{}
+				s := newSetup(t, n, 16, func(rec *Record, _ int) step {
+					if rec.Pos < healthy {
+						return fine
+					}
+					if began.IsZero() {
+						began = time.Now()
+					}
+					if time.Since(began) < 20*time.Minute {
+						return fails(Overload, "ServiceUnavailableException")
+					}
+					return fine
+				})
+				if err := s.run(t.Context(), t); err != nil {
+					t.Errorf("Run() = %v after %v", err, time.Since(start))
+				}
+				if got := s.store.succeeded(); left >= 10 && got != n {
+					t.Errorf("%d answers, want all %d", got, n)
+				}
+			})
+		})
+	}
+}
