@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/jobs/state"
@@ -258,6 +261,9 @@ func (j *job) work(ctx context.Context) (Outcome, error) {
 	for _, note := range j.state.Notes() {
 		j.printer.Note(note)
 	}
+	if changed := j.changed(); changed != "" {
+		j.printer.Note("changed since the last session: " + changed)
+	}
 	if note := j.diskNote(); note != "" {
 		j.printer.Note(note)
 	}
@@ -271,6 +277,22 @@ func (j *job) work(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	return s.run(ctx)
+}
+
+// changed names the settings that are not what they were in the session before: they may change, and are told.
+func (j *job) changed() string {
+	sessions := j.state.Sessions()
+	if len(sessions) < 2 {
+		return ""
+	}
+	before, now := sessions[len(sessions)-2].Settings, sessions[len(sessions)-1].Settings
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if before[name] != now[name] {
+			parts = append(parts, fmt.Sprintf("--%s %q, was %q", name, now[name], before[name]))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // hashesFirst makes the hashes of the lines read durable before their records count.

@@ -195,12 +195,25 @@ func (s *session) summary(end ending) *report.Summary {
 	sum.State = s.spec.StatePath()
 	next := sum.Records
 	next.Left += s.state.ToRetry()
-	var names []string
-	if !s.from.stdin {
-		names = s.spec.Input
-	}
-	sum.Next = report.NextSteps(next, s.env.Args, s.spec.Output, names)
+	sum.Next = report.NextSteps(next, s.env.Args, s.verifyArgs())
 	return sum
+}
+
+// verifyArgs is the command line that verifies the run.
+func (s *session) verifyArgs() []string {
+	args := []string{"verify", s.spec.Output}
+	if !s.from.stdin {
+		for _, name := range s.spec.Input {
+			args = append(args, "-i", name)
+		}
+	}
+	if s.spec.Errors != "" {
+		args = append(args, "--errors", s.spec.Errors)
+	}
+	if s.spec.State != "" {
+		args = append(args, "--state", s.spec.State)
+	}
+	return args
 }
 
 // ending tells what the end of the pipeline means for the job.

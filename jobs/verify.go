@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline/input"
@@ -25,6 +26,11 @@ func Verify(ctx context.Context, spec VerifySpec) (*state.VerifyReport, error) {
 	if err != nil {
 		return nil, err
 	}
+	if spec.Errors == "" {
+		if opt.Errors, err = errorsOf(opt); err != nil {
+			return nil, err
+		}
+	}
 	files, err := verifyFiles(spec.Inputs, frozen.Input)
 	if err != nil {
 		return nil, err
@@ -38,6 +44,19 @@ func Verify(ctx context.Context, spec VerifySpec) (*state.VerifyReport, error) {
 		}
 	}
 	return state.Verify(ctx, opt)
+}
+
+// errorsOf is where the run of a state directory put its error rows, if they are still there; otherwise, as after the
+// files were moved together, where they are by default.
+func errorsOf(opt state.VerifyOptions) (string, error) {
+	_, path, err := state.ReadPaths(opt.Dir)
+	if err != nil || path == "" {
+		return opt.Errors, err
+	}
+	if _, err := os.Lstat(path); err != nil {
+		return opt.Errors, nil
+	}
+	return path, nil
 }
 
 // verifyFiles finds the input. Its sources are called as the rows call them, wherever they are now; nil

@@ -16,7 +16,7 @@
 //	"errorType":"ValidationException","errorMessage":"…","retryable":false},"attempts":1,"requestId":"…",
 //	"partialText":"…","metadata":{…}}
 //
-// recordId is null where a faulty line has none; modelId and modelInput are absent from the row of a line
+// recordId is null where a faulty line has none; modelInput is absent from the row of a line
 // that was never made into a request, and its errorMessage begins with SOURCE:LINE:COLUMN. modelInput is left out
 // of every row with [Lean]. Times that were not measured, an empty requestId or partialText, and metadata where
 // there is none are left out. modelInput, modelOutput and metadata stand as they came, byte for byte, except that

@@ -65,7 +65,7 @@ func (e *rowEncoder) row(r *pipeline.Result) {
 	b = appendString(b, rec.Source)
 	b = append(b, `,"line":`...)
 	b = strconv.AppendInt(b, rec.Line, 10)
-	if r.ModelID != "" && (r.Err == nil || r.Request != nil) {
+	if r.ModelID != "" {
 		b = append(b, `,"modelId":`...)
 		b = appendString(b, r.ModelID)
 	}
@@ -152,8 +152,8 @@ func errorMessage(r *pipeline.Result) string {
 	if len(r.Err.Message) >= len(place) && r.Err.Message[:len(place)] == place {
 		return r.Err.Message
 	}
-	if f := r.Record.Fault; f != nil && f.Column > 0 {
-		place += strconv.FormatInt(f.Column, 10) + ":"
+	if f := r.Record.Fault; f != nil { // a fault of the whole line begins where it does
+		place += strconv.FormatInt(max(f.Column, 1), 10) + ":"
 	}
 	return place + " " + r.Err.Message
 }

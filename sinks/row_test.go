@@ -90,17 +90,17 @@ func TestRows(t *testing.T) {
 		},
 		"rejected": {
 			Full, failed(rejected),
-			`{"recordId":"r1","source":"prompts.jsonl","line":1,"error":{"errorCode":0,"errorType":"InvalidRecord",` +
+			`{"recordId":"r1","source":"prompts.jsonl","line":1,"modelId":"anthropic.claude","error":{"errorCode":0,"errorType":"InvalidRecord",` +
 				`"errorMessage":"prompts.jsonl:1:7: expected a string","retryable":false},"attempts":0}`,
 		},
 		"rejected without id or column": {
 			Full, failed(func(r *pipeline.Result) { rejected(r); r.Record.ID, r.Record.Fault.Column = "", 0 }),
-			`{"recordId":null,"source":"prompts.jsonl","line":1,"error":{"errorCode":0,"errorType":"InvalidRecord",` +
-				`"errorMessage":"prompts.jsonl:1: expected a string","retryable":false},"attempts":0}`,
+			`{"recordId":null,"source":"prompts.jsonl","line":1,"modelId":"anthropic.claude","error":{"errorCode":0,"errorType":"InvalidRecord",` +
+				`"errorMessage":"prompts.jsonl:1:1: expected a string","retryable":false},"attempts":0}`,
 		},
 		"place said already": {
 			Full, failed(func(r *pipeline.Result) { rejected(r); r.Err.Message = "prompts.jsonl:1:7: x" }),
-			`{"recordId":"r1","source":"prompts.jsonl","line":1,"error":{"errorCode":0,"errorType":"InvalidRecord",` +
+			`{"recordId":"r1","source":"prompts.jsonl","line":1,"modelId":"anthropic.claude","error":{"errorCode":0,"errorType":"InvalidRecord",` +
 				`"errorMessage":"prompts.jsonl:1:7: x","retryable":false},"attempts":0}`,
 		},
 	}

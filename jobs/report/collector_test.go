@@ -217,20 +217,19 @@ func TestNextSteps(t *testing.T) {
 	args := []string{"run", "-o", "a b", "--fresh"}
 	tests := map[string]struct {
 		counts Counts
-		output string
-		input  []string
+		verify []string
 		want   []string
 	}{
-		"interrupted":      {Counts{Left: 1, Failed: 2}, "a b", nil, []string{"batchrun run -o 'a b'"}},
-		"some failed":      {Counts{Failed: 2}, "a b", []string{"it's"}, []string{"batchrun run -o 'a b' --retry-failed", `batchrun verify 'a b' -i 'it'\''s'`}},
-		"only rejected":    {Counts{Rejected: 2}, "o", nil, []string{"batchrun verify o"}},
-		"all is well":      {Counts{Succeeded: 2}, "o", []string{"x", "y"}, []string{"batchrun verify o -i x -i y"}},
-		"a stream of rows": {Counts{Succeeded: 2}, "-", nil, nil},
+		"interrupted":      {Counts{Left: 1, Failed: 2}, []string{"verify", "a b"}, []string{"batchrun run -o 'a b'"}},
+		"some failed":      {Counts{Failed: 2}, []string{"verify", "a b", "-i", "it's"}, []string{"batchrun run -o 'a b' --retry-failed", `batchrun verify 'a b' -i 'it'\''s'`}},
+		"only rejected":    {Counts{Rejected: 2}, []string{"verify", "o"}, []string{"batchrun verify o"}},
+		"all is well":      {Counts{Succeeded: 2}, []string{"verify", "o", "-i", "x", "-i", "y"}, []string{"batchrun verify o -i x -i y"}},
+		"a stream of rows": {Counts{Succeeded: 2}, nil, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, next := range NextSteps(tt.counts, args, tt.output, tt.input) {
+			for _, next := range NextSteps(tt.counts, args, tt.verify) {
 				got = append(got, next.Command)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -128,7 +128,7 @@ func fullSummary() *Summary {
 		},
 	}
 	args := []string{"run", "-i", "in put/*.jsonl", "-o", "out dir/answers.jsonl", "--fresh"}
-	s.Next = NextSteps(s.Records, args, s.Output, []string{"in put/a.jsonl", "in put/b.jsonl"})
+	s.Next = NextSteps(s.Records, args, []string{"verify", s.Output, "-i", "in put/a.jsonl", "-i", "in put/b.jsonl"})
 	return s
 }
 
@@ -138,7 +138,7 @@ func bareSummary() *Summary {
 		Ended: "interrupted", Model: "m", Records: Counts{Read: 100, Left: 100}, Output: "a.parquet", State: "a.parquet.batchrun/",
 		Session: Session{StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), WallSeconds: 1.2},
 	}
-	s.Next = NextSteps(s.Records, []string{"run", "job.yaml"}, s.Output, []string{"a.jsonl"})
+	s.Next = NextSteps(s.Records, []string{"run", "job.yaml"}, []string{"verify", s.Output, "-i", "a.jsonl"})
 	return s
 }
 

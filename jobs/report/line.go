@@ -79,7 +79,7 @@ func details(v *View, short bool) []string {
 		parts = append(parts, count(bad)+" failed")
 	}
 	if v.Waiting > 0 {
-		parts = append(parts, count(int64(v.Waiting))+" to be retried")
+		parts = append(parts, count(int64(v.Waiting))+" waiting")
 	}
 	return parts
 }

@@ -92,8 +92,8 @@ func LimitedBy(s ratelimit.Snapshot) []Share {
 }
 
 // NextSteps says what to type after a run that was started with args, the command line without batchrun.
-// Input are the names of its sources; none for the standard input. What would start the run again is left out.
-func NextSteps(c Counts, args []string, output string, input []string) []Next {
+// Verify is the command line, likewise, that verifies it; none where nothing can. What would start the run again is left out.
+func NextSteps(c Counts, args, verify []string) []Next {
 	var next []Next
 	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--fresh" || arg == "--fresh=true" })
 	if c.Left > 0 {
@@ -105,11 +105,7 @@ func NextSteps(c Counts, args []string, output string, input []string) []Next {
 		}
 		next = append(next, Next{command(args), "sends the failed ones again"})
 	}
-	if c.Left == 0 && output != "-" {
-		verify := []string{"verify", output}
-		for _, name := range input {
-			verify = append(verify, "-i", name)
-		}
+	if c.Left == 0 && len(verify) > 0 {
 		next = append(next, Next{command(verify), "proves that every line has its row"})
 	}
 	return next

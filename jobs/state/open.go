@@ -79,7 +79,7 @@ func checkDir(dir string) (there bool, err error) {
 		if e.Type()&fs.ModeSymlink != 0 {
 			return false, &RefusedError{
 				Reason: filepath.Join(dir, e.Name()) + ": is a symlink, which is refused in a state directory",
-				Hint:   "remove it if you know how it came there, or use " + freshHint,
+				Hint:   "remove it if you know how it came there; " + freshHint,
 			}
 		}
 	}
@@ -315,9 +315,9 @@ func (r *Run) refuse(err error, path string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &RefusedError{Reason: path + ": is missing, but this run has written to it", Hint: "put it back, or use " + freshHint, Err: err}
+		return &RefusedError{Reason: path + ": is missing, but this run has written to it", Hint: "put it back; " + freshHint, Err: err}
 	case errors.Is(err, sinks.ErrNotOurs):
-		return &RefusedError{Reason: err.Error(), Hint: "put back the file as the run left it, or use " + freshHint, Err: err}
+		return &RefusedError{Reason: err.Error(), Hint: "put back the file as the run left it; " + freshHint, Err: err}
 	}
 	return err
 }

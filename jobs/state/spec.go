@@ -44,6 +44,19 @@ func ReadFrozen(dir string) (frozen Frozen, ok bool, err error) {
 	return s.Frozen, true, nil
 }
 
+// ReadPaths reads where the output and the error rows of a run were, as absolute paths, without opening it; both are ""
+// where there is no run.
+func ReadPaths(dir string) (output, errorRows string, err error) {
+	s, err := readSpec(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return s.Output, s.Errors, nil
+}
+
 func readSpec(dir string) (*spec, error) {
 	name := filepath.Join(dir, specName)
 	file, err := (*atomicfile.FS)(nil).OpenPrivate(name, os.O_RDONLY)

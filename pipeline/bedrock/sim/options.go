@@ -159,7 +159,7 @@ func (o Options) checkAddr() error {
 	if ip := net.ParseIP(host); o.AllowRemote || host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("address %q is not loopback: others could reach the simulator; allow remote access to use it", o.Addr)
+	return fmt.Errorf("address %q is not loopback: others could reach the simulator; --allow-remote uses it all the same", o.Addr)
 }
 
 func (o Options) addr() string {
