@@ -191,7 +191,7 @@ var settings = []setting{
 	},
 	{
 		name: "idle-timeout", at: func(s *Spec) any { return &s.IdleTimeout },
-		help: "longest silence within a stream", most: year,
+		help: "longest silence of a stream after its first content", most: year,
 	},
 	{
 		name: "timeout", at: func(s *Spec) any { return &s.Timeout },
