@@ -499,13 +499,17 @@ func TestGuardrail(t *testing.T) {
 	}
 }
 
-// invocationMetrics prove an answer whole where the family's own terminal event is missing.
-func TestMetricsAreTerminal(t *testing.T) {
+// invocationMetrics are no terminal event, but for an answer that a guardrail has cut short.
+func TestMetricsAloneAreNotTerminal(t *testing.T) {
 	for name, tt := range familyCases {
 		f, _ := resolveFamily(tt.modelID, "")
-		stream := chunks(append(slices.Clone(tt.stream[:len(tt.stream)-1]), `{`+metricsJSON+`}`)...)
-		if r, fault := readStream(f, stream); r == nil || r.Usage.OutputTokens != 31 {
-			t.Errorf("%s: %+v %+v", name, r, fault)
+		begun := tt.stream[:len(tt.stream)-1]
+		if r, fault := readStream(f, chunks(append(slices.Clone(begun), `{`+metricsJSON+`}`)...)); r != nil || fault.name != pipeline.TypeTruncatedStream {
+			t.Errorf("%s: an answer without its terminal event is taken for whole: %+v %+v", name, r, fault)
+		}
+		blocked := `{"amazon-bedrock-guardrailAction":"INTERVENED",` + metricsJSON + `}`
+		if r, fault := readStream(f, chunks(append(slices.Clone(begun), blocked)...)); r == nil || r.Usage.OutputTokens != 31 {
+			t.Errorf("%s, blocked: %+v %+v", name, r, fault)
 		}
 	}
 }

@@ -91,10 +91,12 @@ func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
 	}
 	if st.env.metrics.came {
 		st.sum.metrics = st.env.metrics
-		sg.terminal = true
 	}
 	st.sum.blocked = st.env.intervened
 	st.sum.intervened = st.sum.intervened || st.env.intervened
+	// Metrics ride on the family's last event in every recording. Without that event they prove the end of an answer
+	// only where a guardrail has cut it short.
+	sg.terminal = sg.terminal || st.env.metrics.came && st.sum.intervened
 	st.content = st.content || sg.content
 	st.whole = st.whole || sg.terminal
 	return pipeline.Event{Content: sg.content, Text: sg.text}, nil
