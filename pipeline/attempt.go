@@ -98,7 +98,7 @@ func (w *worker) attempt(t *task) outcome {
 
 	o := outcome{task: t, admitted: true, alone: w.inFlight.Add(1) == 1}
 	w.cfg.Observer.AttemptStarted()
-	o.response, o.timing, o.err = w.call(t)
+	o.response, o.timing, o.err = w.call(t, permit)
 	w.inFlight.Add(-1)
 	w.settle(permit, t, &o)
 	seen := Attempt{Err: o.err, Timing: o.timing}
@@ -110,7 +110,7 @@ func (w *worker) attempt(t *task) outcome {
 }
 
 // call makes the call and keeps its clock.
-func (w *worker) call(t *task) (*Response, Timing, *InvokeError) {
+func (w *worker) call(t *task, permit ratelimit.Permit) (*Response, Timing, *InvokeError) {
 	ctx, cancel := context.WithCancelCause(w.hard)
 	defer cancel(nil)
 
@@ -148,6 +148,7 @@ func (w *worker) call(t *task) (*Response, Timing, *InvokeError) {
 			if timing.FirstToken < 0 {
 				timing.FirstToken = age
 				dog.content.Store(true)
+				permit.FirstToken()
 			} else {
 				w.gaps = append(w.gaps, age-lastContent)
 			}
@@ -206,7 +207,7 @@ func (w *worker) ownTimeout(ctx context.Context, e *InvokeError, age time.Durati
 func (w *worker) settle(p ratelimit.Permit, t *task, o *outcome) {
 	if o.err == nil {
 		u := o.response.Usage
-		p.Succeed(ratelimit.Usage{Input: u.InputTokens, CacheWrite: u.CacheWriteInputTokens, Output: u.OutputTokens})
+		p.Succeed(ratelimit.Usage{Input: u.InputTokens, CacheRead: u.CacheReadInputTokens, CacheWrite: u.CacheWriteInputTokens, Output: u.OutputTokens})
 		return
 	}
 	// The service says nothing of what a broken stream has cost. What was received is the

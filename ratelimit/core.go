@@ -53,19 +53,21 @@ type flight struct {
 	live   bool
 	cost   Cost
 	began  time.Time
-	n      uint64  // its number among the verdicts
-	minute int64   // its slot in the minute's ledger
-	day    int64   // and in the day's
-	held   float64 // tokens booked in the ledgers
-	expect float64 // tokens it is expected to settle at
-	kept   bool    // the pacer does not get them back
-	paced  bool    // the pacer was asked and has taken them
+	first  time.Time // of its answer; zero: not yet
+	n      uint64    // its number among the verdicts
+	minute int64     // its slot in the minute's ledger
+	day    int64     // and in the day's
+	held   float64   // tokens booked in the ledgers
+	expect float64   // tokens it is expected to settle at
+	kept   bool      // the pacer does not get them back
+	paced  bool      // the pacer was asked and has taken them
 }
 
 // A core is the limiter without clock, lock and queue. Its methods take the time, which must not go back.
 type core struct {
 	rpm, tpm, tpd float64 // 0: not stated
 	rand          func() float64
+	watch         func(Decision) // nil: nobody
 
 	minute, day ledger
 	tokens      bucket
@@ -101,6 +103,7 @@ func newCore(o Options, now time.Time) *core {
 	c := &core{
 		rpm: o.RequestsPerMinute, tpm: o.TokensPerMinute, tpd: o.TokensPerDay,
 		rand:        o.Rand,
+		watch:       o.Watch,
 		minute:      newLedger(now, minute*time.Second, secondSlot),
 		day:         newLedger(now, 24*time.Hour, daySlot),
 		tokens:      bucket{last: now},
@@ -318,6 +321,28 @@ func (c *core) succeed(now time.Time, id, gen uint32, u Usage) {
 	c.daily.ended(id, false)
 }
 
+// firstToken notes that a flight's answer has begun.
+func (c *core) firstToken(now time.Time, id, gen uint32) {
+	if int(id) >= len(c.flights) {
+		return
+	}
+	if f := &c.flights[id]; f.live && f.gen == gen && f.first.IsZero() {
+		f.first = now
+	}
+}
+
+// learned is what is worth keeping.
+func (c *core) learned(time.Time) Learned {
+	var l Learned
+	if c.tokenPace.learned() {
+		l.TokensPerMinute = perMinute(c.tokenPace.x)
+	}
+	if c.requestPace.learned() {
+		l.RequestsPerMinute = perMinute(c.requestPace.x)
+	}
+	return l
+}
+
 // fail ends a flight that was not served, for reasons that are not the quota's.
 func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
 	f, ok := c.take(now, id, gen)
@@ -327,7 +352,11 @@ func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
 	if overload {
+		before := c.streams.limit
 		c.streams.overloaded(now, f.began)
+		if c.streams.limit < before {
+			c.tell(now, ControlConcurrency, "shrink", math.Floor(before), math.Floor(c.streams.limit), "more overloads than usual")
+		}
 	}
 	c.service.ended(id, false)
 	c.daily.ended(id, true)
@@ -359,6 +388,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 			going := c.daily.active() && c.daily.id == id
 			c.daily.ended(id, false)
 			c.daily.refusedDay(now, going, c.rand())
+			c.tell(now, ControlDay, "hold", 0, c.daily.until.Sub(now).Seconds(), "the quota of the day is used up")
 		}
 		return
 	}
@@ -390,6 +420,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		earn = seconds(1.5 * f.held / x)
 	}
 	c.service.refused(now, earn, c.rand())
+	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
 	c.verdicts.paused(exhausted)
 	c.tokens.pause(now, c.service.until)
 	c.drain = true
@@ -478,22 +509,44 @@ func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
 		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute)
 		c.paceRequests(now)
+		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
 	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor)
 	c.tokens.setRate(now, c.tokenPace.x)
+	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
+}
+
+func (c *core) cutReason() string {
+	if c.sporadic {
+		return "refusals among admissions"
+	}
+	return "refusals in a row: the quota is used up"
+}
+
+// tellPace reports what became of a pace since its last cut.
+func (c *core) tellPace(now time.Time, p *pace, action, reason string) {
+	control := ControlTokens
+	if p == &c.requestPace {
+		control = ControlRequests
+	}
+	c.tell(now, control, action, perMinute(p.before), perMinute(p.x), reason)
 }
 
 // undo takes the last cut back.
 func (c *core) undo(now time.Time) {
 	if c.requestPace.last.After(c.tokenPace.last) {
+		from := c.requestPace.x
 		c.requestPace.undo()
 		c.paceRequests(now)
+		c.tell(now, ControlRequests, "undo", perMinute(from), perMinute(c.requestPace.x), "refusals come whatever the pace")
 		return
 	}
+	from := c.tokenPace.x
 	c.tokenPace.undo()
 	c.tokens.setRate(now, c.tokenPace.x)
+	c.tell(now, ControlTokens, "undo", perMinute(from), perMinute(c.tokenPace.x), "refusals come whatever the pace")
 }
 
 // relearn corrects a cut by the refusals that arrive just after it: what it took for admitted was not.

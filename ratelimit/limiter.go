@@ -25,6 +25,12 @@ type Options struct {
 	Burndown float64
 	// Concurrency is the upper bound of streams in flight; 0: [DefaultConcurrency].
 	Concurrency int
+	// Start is what an earlier run learned, to begin with where nothing is stated.
+	Start Learned
+	// Probe says to look for more than what is stated.
+	Probe bool
+	// Watch is told of every decision, while the limiter's lock is held: it must not block, nor call the limiter.
+	Watch func(Decision)
 	// Rand returns numbers in [0, 1), for jitter; nil: [rand.Float64]. It is not called concurrently.
 	Rand func() float64
 }
@@ -59,6 +65,7 @@ type Cost struct {
 // A Usage is what a request used, in real tokens. Negative numbers count as 0.
 type Usage struct {
 	Input      int64 // tokens of input, those read from or written to a cache not included
+	CacheRead  int64 // tokens of input read from a cache: free, but part of what an input is estimated at
 	CacheWrite int64 // tokens of input written to a cache
 	Output     int64 // tokens of output, before burndown
 }
@@ -238,11 +245,22 @@ func (l *Limiter) recycle(w *waiter) {
 	l.pool.Put(w)
 }
 
-// A Permit is the right to send one request. Exactly one of its methods ends it; every later call, and any call on
+// A Permit is the right to send one request. Exactly one of its methods but FirstToken ends it; every later call, and any call on
 // the zero Permit, does nothing. The methods may be called concurrently and never block.
 type Permit struct {
 	l       *Limiter
 	id, gen uint32
+}
+
+// FirstToken says that content has come: the request was admitted, and this is how long its first token took. It does not
+// end the permit. A second call does nothing.
+func (p Permit) FirstToken() {
+	if p.l == nil {
+		return
+	}
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	p.l.core.firstToken(time.Now(), p.id, p.gen)
 }
 
 // Succeed says that the request was served and what it used.
