@@ -37,7 +37,9 @@ type rowUsage struct {
 }
 
 type rowTiming struct {
+	StartedAt    string  `json:"startedAt"`
 	FirstTokenMs float64 `json:"firstTokenMs"`
+	TotalMs      float64 `json:"totalMs"`
 }
 
 type rowError struct {
