@@ -9,13 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/batchrun/batchrun/internal/atomicfile"
+	"github.com/batchrun/batchrun/jobs/limits"
 	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
-	"github.com/batchrun/batchrun/pipeline/bedrock"
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
@@ -30,30 +31,33 @@ type session struct {
 	collector *report.Collector
 	runner    *pipeline.Runner
 	counts    func() state.Counts
-	metrics   *metrics // nil without --metrics-addr
+	metrics   *metrics    // nil without --metrics-addr
+	log       *limits.Log // nil without a state directory
 	started   time.Time
 }
 
 // newSession ties a reader and a store to the model.
 func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Counts) (*session, error) {
-	burndown := j.spec.Burndown
-	if burndown == 0 {
-		burndown = bedrock.Burndown(j.spec.Model)
+	opt := limitsOf(&j.spec)
+	s := &session{job: j, reader: r, collector: report.NewCollector(), counts: counts, started: time.Now()}
+	if j.state != nil {
+		s.log = limits.NewLog(j.state.Dir(), j.limitsStart(s.started, &opt), j.printer.Note)
+		opt.Watch = s.log.Watch
 	}
-	limiter, err := ratelimit.New(ratelimit.Options{
-		RequestsPerMinute: float64(j.spec.RPM), TokensPerMinute: float64(j.spec.TPM), TokensPerDay: float64(j.spec.TPD),
-		Burndown: burndown, Concurrency: j.spec.Concurrency,
-	})
+	limiter, err := ratelimit.New(opt)
 	if err != nil {
 		return nil, refuse(err)
 	}
+	s.limiter = limiter
 	if j.state != nil {
 		for at, used := range j.state.Usage(time.Now().Add(-24 * time.Hour)) {
-			limiter.Restore(at, used.Requests, float64(used.InputTokens+used.CacheWriteInputTokens)+float64(used.OutputTokens)*burndown)
+			limiter.Restore(at, used.Requests, float64(used.InputTokens+used.CacheWriteInputTokens)+float64(used.OutputTokens)*opt.Burndown)
 		}
 	}
-	s := &session{job: j, reader: r, limiter: limiter, collector: report.NewCollector(), counts: counts, started: time.Now()}
 	watching := observers{s.collector}
+	if s.log != nil {
+		watching = append(watching, s.log)
+	}
 	if j.metrics != nil {
 		s.metrics = newMetrics(counts, func() pipeline.Gauges { return s.runner.Gauges() }, limiter.Snapshot)
 		watching = append(watching, s.metrics)
@@ -76,18 +80,22 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	if s.metrics != nil {
 		defer s.metrics.serve(s.job.metrics)()
 	}
-	over, shown := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(shown)
-		s.printer.Run(s.view, over)
-	}()
+	over := make(chan struct{})
+	var beside sync.WaitGroup
+	beside.Go(func() { s.printer.Run(s.view, over) })
+	if s.log != nil {
+		beside.Go(func() { s.log.Run(s.limiter.Snapshot, s.runner.Gauges, over) })
+	}
 	err := s.runner.Run(ctx)
 	end := s.ending(err)
 	if failure := s.keep(ctx, err == nil || end.finishes, end.code); failure != nil {
 		end = ending{code: ExitFailed, err: failure, hint: goesOn}
 	}
 	close(over)
-	<-shown
+	beside.Wait()
+	if s.log != nil {
+		s.log.Close(end.word())
+	}
 	return s.conclude(end)
 }
 

@@ -57,6 +57,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("AWS_CONFIG_FILE", filepath.Join(env.WorkDir, "no-config"))
 	env.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(env.WorkDir, "no-credentials"))
 	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
+	env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".home", "state"))
 	env.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")) // or each command ends a second late
 	env.Setenv("TMPDIR", filepath.Join(env.WorkDir, ".tmp"))
 	return os.MkdirAll(filepath.Join(env.WorkDir, ".tmp"), 0o700)

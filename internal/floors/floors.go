@@ -13,6 +13,7 @@ var Table = map[string]int{
 	"jobs":        3, // a job as the user means it: spec, run, resume
 	"jobs/bench":  3,
 	"jobs/eval":   3,
+	"jobs/limits": 3, // what the limiter saw and did, as a file
 	"jobs/report": 3,
 	"jobs/state":  3,
 

@@ -68,13 +68,7 @@ func NewPrinter(out io.Writer, style Style) *Printer {
 	file, ok := out.(*os.File)
 	terminal := ok && term.IsTerminal(int(file.Fd()))
 	if terminal {
-		p.width = func() int {
-			// The last column stays free, as a terminal may go to the next line after it.
-			if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 1 {
-				return w - 1
-			}
-			return defaultWidth - 1
-		}
+		p.width = func() int { return Width(file) }
 	}
 	switch {
 	case style == StyleAuto && terminal && os.Getenv("TERM") != "dumb":

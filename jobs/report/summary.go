@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -71,22 +72,24 @@ func NewSession(c *Collector, limiter ratelimit.Snapshot, repeatedIDs int64) Ses
 	return s
 }
 
+// leastShare is what a share of the time must be to be told.
+const leastShare = 0.005
+
 // LimitedBy says what requests waited for, the longest first. What took less than one part in two hundred is left out.
 func LimitedBy(s ratelimit.Snapshot) []Share {
 	var shares []Share
 	for what := range s.Waited {
-		if share := s.Share(what); share >= 0.005 {
+		if share := s.Share(what); share >= leastShare {
 			shares = append(shares, Share{what, round(share)})
 		}
 	}
+	return sortShares(shares)
+}
+
+// sortShares puts the largest first.
+func sortShares(shares []Share) []Share {
 	slices.SortFunc(shares, func(a, b Share) int {
-		switch {
-		case a.Share > b.Share:
-			return -1
-		case a.Share < b.Share:
-			return 1
-		}
-		return strings.Compare(a.What, b.What)
+		return cmp.Or(cmp.Compare(b.Share, a.Share), strings.Compare(a.What, b.What))
 	})
 	return shares
 }

@@ -36,7 +36,7 @@ func (s *Summary) Body() string {
 		field("connections", "%s opened", count(n.Connections))
 	}
 	if len(n.LimitedBy) > 0 {
-		field("limited by", "%s", n.limits())
+		field("limited by", "%s", sharesText(n.LimitedBy))
 	}
 	if n.RepeatedIDs > 0 {
 		field("repeated ids", "about %s", count(n.RepeatedIDs))
@@ -119,9 +119,10 @@ func (a *Attempts) text() string {
 	return s
 }
 
-func (n *Session) limits() string {
-	parts := make([]string, len(n.LimitedBy))
-	for i, share := range n.LimitedBy {
+// sharesText names shares of the time.
+func sharesText(shares []Share) string {
+	parts := make([]string, len(shares))
+	for i, share := range shares {
 		parts[i] = fmt.Sprintf("%s %s", plain(bound(share.What), 60), percent(share.Share))
 	}
 	return strings.Join(parts, ", ")
