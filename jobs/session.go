@@ -39,6 +39,7 @@ type session struct {
 // newSession ties a reader and a store to the model.
 func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Counts) (*session, error) {
 	opt := limitsOf(&j.spec)
+	j.remember(&opt)
 	s := &session{job: j, reader: r, collector: report.NewCollector(), counts: counts, started: time.Now()}
 	if j.state != nil {
 		s.log = limits.NewLog(j.state.Dir(), j.limitsStart(s.started, &opt), j.printer.Note)
@@ -86,6 +87,7 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	if s.log != nil {
 		beside.Go(func() { s.log.Run(s.limiter.Snapshot, s.runner.Gauges, over) })
 	}
+	beside.Go(func() { s.keepLearning(over) })
 	err := s.runner.Run(ctx)
 	end := s.ending(err)
 	if failure := s.keep(ctx, err == nil || end.finishes, end.code); failure != nil {

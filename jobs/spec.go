@@ -42,6 +42,8 @@ type Spec struct {
 	TPM         int64   // tokens a minute, as the service counts; 0: learned
 	TPD         int64   // tokens a day; 0: none known
 	Burndown    float64 // what an output token costs of the quota; 0: by model
+	Probe       bool    // look for more than the stated quotas
+	NoLearned   bool    // start from nothing, not from what an earlier run learned
 	MaxTokens   int64   // for the short form of a record only
 	MaxAttempts int     // per record, throttled ones not counted
 
@@ -176,6 +178,14 @@ var settings = []setting{
 	{
 		name: "burndown", at: func(s *Spec) any { return &s.Burndown },
 		help: "what one output token takes of the token quota", auto: "by model", least: 0, most: 1000,
+	},
+	{
+		name: "probe", at: func(s *Spec) any { return &s.Probe },
+		help: "look for more than the stated quotas while nothing is refused",
+	},
+	{
+		name: "no-learned", at: func(s *Spec) any { return &s.NoLearned },
+		help: "start from nothing, not from what an earlier run learned of a quota that is not stated",
 	},
 	{
 		name: "max-tokens", at: func(s *Spec) any { return &s.MaxTokens },

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/batchrun/batchrun/jobs"
+	"github.com/batchrun/batchrun/jobs/learned"
 	"github.com/spf13/cobra"
 )
 
@@ -35,6 +36,7 @@ func runCommand() *cobra.Command {
 			tuneMemory(int64(spec.MaxBuffer))
 			return runJob(cmd, spec, jobs.Env{
 				Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(), Args: os.Args[1:],
+				Remember: learned.Dir(os.Getenv),
 			})
 		},
 	}

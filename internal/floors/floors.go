@@ -10,12 +10,13 @@ var Table = map[string]int{
 	"cmd/batchrun":       4, // flags, signals, exit codes, progress
 	"internal/benchtool": 4, // what make bench-… runs: not part of the program
 
-	"jobs":        3, // a job as the user means it: spec, run, resume
-	"jobs/bench":  3,
-	"jobs/eval":   3,
-	"jobs/limits": 3, // what the limiter saw and did, as a file
-	"jobs/report": 3,
-	"jobs/state":  3,
+	"jobs":         3, // a job as the user means it: spec, run, resume
+	"jobs/bench":   3,
+	"jobs/eval":    3,
+	"jobs/learned": 3, // what is remembered of quotas between runs
+	"jobs/limits":  3, // what the limiter saw and did, as a file
+	"jobs/report":  3,
+	"jobs/state":   3,
 
 	"pipeline/bedrock": 2, // the service as a pipeline.Model
 	"pipeline/input":   2, // lines as a pipeline.Source

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dustin/go-humanize"
 	"github.com/guptarohit/asciigraph"
 	"golang.org/x/term"
 
@@ -114,6 +115,15 @@ func learnedWords(l ratelimit.Learned) string {
 		parts = append(parts, streams(l.Concurrency))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// StartNote says what a run begins with that an earlier one learned so long ago; "" for nothing.
+func StartNote(l ratelimit.Learned, age time.Duration) string {
+	from := learnedWords(l)
+	if from == "" {
+		return ""
+	}
+	return fmt.Sprintf("starting from %s, learned %s; --no-learned starts from nothing", from, humanize.RelTime(time.Time{}, time.Time{}.Add(age), "ago", "ahead"))
 }
 
 func streams(n int) string {
