@@ -28,6 +28,7 @@ type session struct {
 	*job
 	reader    *reader
 	limiter   *ratelimit.Limiter
+	limits    ratelimit.Options // of the limiter
 	collector *report.Collector
 	runner    *pipeline.Runner
 	counts    func() state.Counts
@@ -49,7 +50,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 	if err != nil {
 		return nil, refuse(err)
 	}
-	s.limiter = limiter
+	s.limiter, s.limits = limiter, opt
 	if j.state != nil {
 		for at, used := range j.state.Usage(time.Now().Add(-24 * time.Hour)) {
 			limiter.Restore(at, used.Requests, float64(used.InputTokens+used.CacheWriteInputTokens)+float64(used.OutputTokens)*opt.Burndown)
@@ -137,7 +138,7 @@ func (s *session) view() report.View {
 	v := report.View{
 		Elapsed: time.Since(s.started),
 		Done:    c.Total(), Failed: c.Failed, Rejected: c.Rejected, Total: -1,
-		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding,
+		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding, Concurrency: s.spec.Concurrency,
 	}
 	if total, known := s.from.records(); known {
 		v.Total = total
@@ -187,13 +188,14 @@ func (s *session) show(sum *report.Summary) {
 
 // summary is what there is to say at the end.
 func (s *session) summary(end ending) *report.Summary {
-	c := s.counts()
+	c, limiter := s.counts(), s.limiter.Snapshot()
 	sum := &report.Summary{
 		Ended: end.word(), Model: s.spec.Model,
-		Session: report.NewSession(s.collector, s.limiter.Snapshot(), s.reader.RepeatedIDs()),
+		Session: report.NewSession(s.collector, limiter, s.reader.RepeatedIDs()),
 		Records: report.Counts{Read: s.read(), Succeeded: c.Succeeded, Failed: c.Failed, Rejected: c.Rejected},
 		Output:  s.spec.Output,
 	}
+	sum.Session.Quota = report.NewQuota(s.limits, limiter, s.limiter.Learned())
 	sum.Records.Left = sum.Records.Read - c.Total()
 	sum.Session.Connections = s.model.Connections()
 	if c.Failed+c.Rejected > 0 {

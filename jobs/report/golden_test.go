@@ -60,6 +60,8 @@ func views() []struct {
 		{"in the middle", middle},
 		{"of unknown length", with(func(v *View) { v.Total = -1 })},
 		{"limited by workers", with(func(v *View) { v.Binding = ratelimit.BoundByWorkers })},
+		{"limited by what the user allows", with(func(v *View) { v.Binding = ratelimit.BoundByWorkers; v.Concurrency = 32 })},
+		{"with room for more streams", with(func(v *View) { v.Binding = ratelimit.BoundByWorkers; v.Concurrency = 33 })},
 		{"limited by concurrency", with(func(v *View) { v.Binding = ratelimit.BoundByConcurrency })},
 		{"limited by requests", with(func(v *View) { v.Binding = ratelimit.BoundByRequests })},
 		{"limited by the day", with(func(v *View) { v.Binding = ratelimit.BoundByDay })},
@@ -69,6 +71,7 @@ func views() []struct {
 		{"confirming", with(func(v *View) { v.Mode = pipeline.Confirm })},
 		{"draining", with(func(v *View) { v.Mode = pipeline.Draining })},
 		{"cannot write", with(func(v *View) { v.Mode = pipeline.Blocked })},
+		{"in a mode without words of its own", with(func(v *View) { v.Mode = "retry budget" })},
 		{"slow", with(func(v *View) { v.Rate = 0.004; v.TTFTP50 = 900 * time.Microsecond; v.TTFTP99 = 95 * time.Second })},
 		{"one left of many", with(func(v *View) { v.Done, v.Total, v.Rate = 9_999_999, 10_000_000, 1234 })},
 		{"at the end", with(func(v *View) { v.Done = 1319; v.Gauges = pipeline.Gauges{Mode: pipeline.Running} })},
@@ -124,7 +127,11 @@ func fullSummary() *Summary {
 			},
 			OutputPerSecond: 570.1,
 			LimitedBy:       []Share{{ratelimit.BoundByTokens, 0.714}, {ratelimit.BoundByConcurrency, 0.196}, {ratelimit.BoundByWorkers, 0.09}},
-			RepeatedIDs:     1003,
+			Quota: &Quota{
+				TokensPerMinute: 400_000, MayBeMore: true, InputError: 0.123, Learned: &ratelimit.Learned{RequestsPerMinute: 987.6},
+				MaxTokens: &Oversize{Reachable: 0.847, MaxTokens: 8192, OutputP99: 412, Enough: 1024, EnoughReachable: 0.97},
+			},
+			RepeatedIDs: 1003,
 		},
 	}
 	args := []string{"run", "-i", "in put/*.jsonl", "-o", "out dir/answers.jsonl", "--fresh"}

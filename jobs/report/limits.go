@@ -68,7 +68,7 @@ func sessionLimits(b *strings.Builder, s *limits.Session, width int) {
 	if s.Learned != nil {
 		fmt.Fprintf(b, "%-13s%s\n", "began at", learnedWords(*s.Learned)+", learned earlier")
 	}
-	if bound := shareWords(s.BoundBy); bound != "" {
+	if bound := shareWords(s); bound != "" {
 		fmt.Fprintf(b, "%-13s%s\n", "limited by", bound)
 	}
 	if n := len(s.Samples); n > 0 && s.Samples[n-1].Throttled > 0 {
@@ -133,15 +133,15 @@ func streams(n int) string {
 	return count(int64(n)) + " streams"
 }
 
-// shareWords are shares of time as people read them, the largest first.
-func shareWords(by map[string]float64) string {
-	shares := make([]Share, 0, len(by))
-	for what, share := range by {
+// shareWords are the shares of time in which something held a session up, as people read them, the largest first.
+func shareWords(s *limits.Session) string {
+	shares := make([]Share, 0, len(s.BoundBy))
+	for what, share := range s.BoundBy {
 		if share >= leastShare {
 			shares = append(shares, Share{what, share})
 		}
 	}
-	return sharesText(sortShares(shares))
+	return sharesText(sortShares(shares), &Quota{RequestsPerMinute: s.RequestsPerMinute, TokensPerMinute: s.TokensPerMinute})
 }
 
 // A chart is one picture over the time of a session, of one line or two. A value that is not known is NaN.
@@ -338,8 +338,11 @@ func (x *step) row(start time.Time) string {
 		action += fmt.Sprintf(" ×%d", x.times)
 	}
 	from, to := level(x.from), level(x.To)
-	if x.Action == "hold" { // a wait
+	switch {
+	case x.Action == "hold": // a wait
 		from, to = "", figure(x.To)+"s"
+	case x.Control == ratelimit.ControlService: // what its accounting is taken to be: the reason says it
+		from, to = "", ""
 	}
 	return fmt.Sprintf("%-7s %-12s %-10s %9s %9s %9s %5s %5s  %s\n",
 		span(x.At.Sub(start)), what, action, from, to, count(int64(x.Tokens)), count(int64(x.Requests)), count(int64(x.Refused)), plain(x.Reason, 200))

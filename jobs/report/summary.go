@@ -44,6 +44,7 @@ type Session struct {
 	// OutputPerSecond are the output tokens of all answers in each second of wall time; absent where there are none.
 	OutputPerSecond float64 `json:"totalOutputTokensPerSecond,omitempty"`
 	LimitedBy       []Share `json:"limitedBy,omitempty"` // the largest first
+	Quota           *Quota  `json:"quota,omitempty"`     // nil where none was stated, nor met
 	RepeatedIDs     int64   `json:"repeatedIds"`         // about
 }
 
@@ -51,6 +52,16 @@ type Session struct {
 type Share struct {
 	What  string  `json:"what"`
 	Share float64 `json:"share"` // 0 to 1
+}
+
+// words are the share as people read it. Where no quota was stated, a pace that held requests back was learned: the service
+// may count something else.
+func (s *Share) words(q *Quota) string {
+	learned := ""
+	if s.What == ratelimit.BoundByTokens && (q == nil || q.TokensPerMinute == 0) || s.What == ratelimit.BoundByRequests && (q == nil || q.RequestsPerMinute == 0) {
+		learned = " (learned)"
+	}
+	return fmt.Sprintf("%s%s %s", plain(bound(s.What), 60), learned, percent(s.Share))
 }
 
 // A Next is a command to type.

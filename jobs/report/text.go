@@ -36,7 +36,14 @@ func (s *Summary) Body() string {
 		field("connections", "%s opened", count(n.Connections))
 	}
 	if len(n.LimitedBy) > 0 {
-		field("limited by", "%s", sharesText(n.LimitedBy))
+		field("limited by", "%s", sharesText(n.LimitedBy, n.Quota))
+	}
+	for i, line := range n.Quota.lines() {
+		name := ""
+		if i == 0 {
+			name = "quota"
+		}
+		field(name, "%s", line)
 	}
 	if n.RepeatedIDs > 0 {
 		field("repeated ids", "about %s", count(n.RepeatedIDs))
@@ -119,11 +126,11 @@ func (a *Attempts) text() string {
 	return s
 }
 
-// sharesText names shares of the time.
-func sharesText(shares []Share) string {
+// sharesText names shares of the time. q is what was known of the quotas; nil for nothing.
+func sharesText(shares []Share, q *Quota) string {
 	parts := make([]string, len(shares))
-	for i, share := range shares {
-		parts[i] = fmt.Sprintf("%s %s", plain(bound(share.What), 60), percent(share.Share))
+	for i := range shares {
+		parts[i] = shares[i].words(q)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -21,11 +21,14 @@ type View struct {
 	pipeline.Gauges
 	// Binding is what holds the requests back: one of the ratelimit.BoundBy constants. The mode of the run goes before it.
 	Binding string
+	// Concurrency is how many streams the user allows; 0: not known.
+	Concurrency int
 }
 
 // Binds says what holds the run up, in a few words.
 func (v *View) Binds() string {
 	switch v.Mode {
+	case pipeline.Running, "":
 	case pipeline.Outage:
 		return "service outage, probing"
 	case pipeline.Waking:
@@ -36,9 +39,16 @@ func (v *View) Binds() string {
 		return "stopping"
 	case pipeline.Blocked:
 		return "cannot write, trying again"
+	default: // modes are words
+		return string(v.Mode)
 	}
-	if v.Binding == ratelimit.BoundByService {
+	switch {
+	case v.Binding == ratelimit.BoundByService:
 		return "paused by throttling"
+	case v.Binding == ratelimit.BoundByDay:
+		return "waiting for tokens/day"
+	case v.Concurrency > 0 && v.InFlight >= v.Concurrency && (v.Binding == ratelimit.BoundByWorkers || v.Binding == ""):
+		return "limit: --concurrency"
 	}
 	return "limit: " + bound(v.Binding)
 }
@@ -57,7 +67,7 @@ func bound(what string) string {
 	case "":
 		return ratelimit.BoundByWorkers
 	}
-	return what
+	return what // workers, concurrency
 }
 
 // Left is how long the rest takes at the present rate; ok is false where that cannot be told.
