@@ -206,21 +206,26 @@ func (c *chart) draw(s *limits.Session, width int) string {
 		return ""
 	}
 	label := func(v float64) string { return count(int64(math.Round(v))) }
-	most := 1.0
+	peak := 0.0 // of any sample: means over time are no larger, and so are their labels
 	for i := range s.Samples {
 		for _, line := range c.lines {
-			if v := line(&s.Samples[i]); v > most {
-				most = v
+			if v := line(&s.Samples[i]); v > peak {
+				peak = v
 			}
 		}
 	}
 	const axis = 5 // between label and line, and for what the last label on the time axis has beyond it
-	most = math.Ceil(most)
-	columns := max(leastColumns, width-utf8.RuneCountInString(label(most))-axis)
-	lines := make([][]float64, len(c.lines))
+	columns := max(leastColumns, width-utf8.RuneCountInString(label(math.Ceil(peak)))-axis)
+	lines, most := make([][]float64, len(c.lines)), 1.0
 	for i, line := range c.lines {
 		lines[i] = overTime(s, columns, line)
+		for _, v := range lines[i] {
+			if v > most {
+				most = v
+			}
+		}
 	}
+	most = math.Ceil(round(most))
 	title := c.title
 	options := []asciigraph.Option{
 		asciigraph.Height(int(min(chartHeight, most))), asciigraph.LowerBound(0), asciigraph.UpperBound(most), asciigraph.YAxisValueFormatter(label),
