@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,11 +162,13 @@ func TestWritersAtOnce(t *testing.T) {
 func TestKeptNowAndThenAndAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Store{filepath.Join(t.TempDir(), "batchrun")}
-		var learned ratelimit.Learned // of this goroutine and, while it sleeps, of the other
+		var learned atomic.Pointer[ratelimit.Learned]
+		learns := func(tpm float64) { learned.Store(&ratelimit.Learned{TokensPerMinute: tpm}) }
+		learns(0)
 		over, ended := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)
-			s.Keep(key, func() ratelimit.Learned { return learned }, over, func(err error) { t.Error(err) })
+			s.Keep(key, func() ratelimit.Learned { return *learned.Load() }, over, func(err error) { t.Error(err) })
 		}()
 		want := func(after time.Duration, tpm float64) {
 			t.Helper()
@@ -176,12 +179,12 @@ func TestKeptNowAndThenAndAtTheEnd(t *testing.T) {
 			}
 		}
 		want(6*time.Minute, 0)
-		learned.TokensPerMinute = 100
+		learns(100)
 		want(time.Minute, 0)
 		want(3*time.Minute+time.Second, 100)
-		learned.TokensPerMinute = 0 // nothing is known any more: no reason to forget
+		learns(0) // nothing is known any more: no reason to forget
 		want(5*time.Minute, 100)
-		learned.TokensPerMinute = 200
+		learns(200)
 		close(over)
 		<-ended
 		want(0, 200)

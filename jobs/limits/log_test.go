@@ -246,7 +246,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	})
 	dir := t.TempDir()
 	path := filepath.Join(dir, Name)
-	for cut := range len(whole) {
+	for cut := range whole {
 		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
