@@ -30,7 +30,7 @@ const (
 	fileName = "learned.json"
 	lockName = "learned.lock"
 	version  = 1
-	lockWait = 2 * time.Second // longer than any writer takes
+	lockWait = 5 * time.Second // far longer than any writer takes
 	maxSize  = 1 << 20         // bytes; far more than maxKept entries take
 	maxKept  = 256             // entries; the oldest go first
 )

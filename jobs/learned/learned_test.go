@@ -1,6 +1,7 @@
 package learned
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,12 +87,20 @@ func TestKeptForItsKeyAndForAWeek(t *testing.T) {
 
 func TestOldOnesAreDropped(t *testing.T) {
 	s := Store{t.TempDir()}
-	save(t, s, Key{Model: "old"}, entry(1, now))
+	c := contents{Version: version, Learned: []kept{{Key{Model: "old"}, entry(1, now)}}}
 	for n := range maxKept + 10 {
-		save(t, s, Key{Model: fmt.Sprint(n)}, entry(1, now.Add(MaxAge+time.Duration(n)*time.Second)))
+		c.Learned = append(c.Learned, kept{Key{Model: fmt.Sprint(n)}, entry(1, now.Add(MaxAge+time.Duration(n)*time.Second))})
 	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path(), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	save(t, s, key, entry(1, now.Add(MaxAge+time.Hour)))
 	all, err := s.read()
-	if err != nil || len(all) != maxKept || all[0].Model != "10" {
+	if err != nil || len(all) != maxKept || all[0].Model != "11" || all[maxKept-1].Key != key {
 		t.Errorf("%d entries kept, the first %+v, %v; want the last %d", len(all), all[0], err, maxKept)
 	}
 }
@@ -137,11 +146,11 @@ func TestValuesThatCannotBeDoNotCount(t *testing.T) {
 func TestWritersAtOnce(t *testing.T) {
 	s := Store{filepath.Join(t.TempDir(), "batchrun")}
 	save(t, s, key, entry(1, now))
-	const writers = 8
+	const writers = 4
 	var wg sync.WaitGroup
 	for n := range writers {
 		wg.Go(func() {
-			for round := range 5 {
+			for round := range 3 {
 				if err := s.Save(Key{Model: fmt.Sprint(n)}, entry(float64(round+1), now)); err != nil {
 					t.Error(err)
 				}
@@ -153,7 +162,7 @@ func TestWritersAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for n := range writers {
-		if got, ok, err := s.Load(Key{Model: fmt.Sprint(n)}, now); !ok || err != nil || got.TokensPerMinute != 5 {
+		if got, ok, err := s.Load(Key{Model: fmt.Sprint(n)}, now); !ok || err != nil || got.TokensPerMinute != 3 {
 			t.Errorf("writer %d: %+v, %v, %v, want its last value", n, got, ok, err)
 		}
 	}
