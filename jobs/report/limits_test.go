@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/batchrun/batchrun/jobs/limits"
@@ -115,4 +118,29 @@ func TestLimitsOfNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whatever a file says, it is read and drawn.
+func FuzzLimits(f *testing.F) {
+	start := `{"type":"session","at":"2026-01-02T03:04:05Z","model":"m","concurrency":1,"burndown":1}` + "\n"
+	sample := `{"type":"sample","at":"2026-01-02T03:04:15Z","tokensPerMinute":5,"tokenPace":7,"inFlight":1,"throttled":2,"waitedSeconds":{"tokens":3,"x":1e308}}` + "\n"
+	f.Add([]byte(start + sample + sample))
+	f.Add([]byte(start + `{"type":"decision","at":"2026-01-02T03:04:06Z","control":"tokens","action":"cut","from":1e300,"to":-1e300}` + "\n" + `{"type":"end"}` + "\n"))
+	f.Add([]byte(start + `{"type":"sample","at":"0001-01-01T00:00:00Z","requestsPerMinute":-1e308,"throttled":-9}` + "\n" + sample))
+	f.Add([]byte(start + sample + `{"type":"sample","at":"9999-01-01T00:00:00Z","requestsPerMinute":1e308}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, limits.Name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h, err := limits.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(Limits(h, 80)) {
+			if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), unicode.IsControl) {
+				t.Errorf("a control character reaches the terminal: %q", line)
+			}
+		}
+	})
 }
