@@ -1,8 +1,10 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/batchrun/batchrun/jobs/limits"
+	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
@@ -31,6 +34,9 @@ func Width(out io.Writer) int {
 const (
 	chartHeight  = 6
 	leastColumns = 20 // of a chart
+
+	// A sample tells of the time since the one before it, but for no longer than this: a machine may have slept.
+	longestSample = 3 * limits.Every
 
 	// Rows of the table of decisions: what is over is left out in its middle.
 	firstDecisions, lastDecisions = 20, 40
@@ -73,6 +79,9 @@ func sessionLimits(b *strings.Builder, s *limits.Session, width int) {
 	}
 	if n := len(s.Samples); n > 0 && s.Samples[n-1].Throttled > 0 {
 		fmt.Fprintf(b, "%-13s%s\n", "throttled", count(s.Samples[n-1].Throttled))
+	}
+	if modes := modeWords(s); modes != "" {
+		fmt.Fprintf(b, "%-13s%s\n", "held up", modes)
 	}
 	for _, chart := range charts(s) {
 		if drawn := chart.draw(s, width); drawn != "" {
@@ -142,6 +151,28 @@ func shareWords(s *limits.Session) string {
 		}
 	}
 	return sharesText(sortShares(shares), &Quota{RequestsPerMinute: s.RequestsPerMinute, TokensPerMinute: s.TokensPerMinute})
+}
+
+// modeWords tells for how long the run did something else than to send what it had, the longest first: a flat line in a chart
+// may be an outage.
+func modeWords(s *limits.Session) string {
+	spent := map[pipeline.Mode]time.Duration{}
+	from := s.At
+	for i := range s.Samples {
+		sample := &s.Samples[i]
+		if sample.Mode != pipeline.Running && sample.Mode != "" {
+			spent[sample.Mode] += min(max(0, sample.At.Sub(from)), longestSample)
+		}
+		from = sample.At
+	}
+	modes := slices.SortedFunc(maps.Keys(spent), func(a, b pipeline.Mode) int {
+		return cmp.Or(cmp.Compare(spent[b], spent[a]), cmp.Compare(a, b))
+	})
+	parts := make([]string, len(modes))
+	for i, mode := range modes {
+		parts[i] = fmt.Sprintf("%s for about %s", plain(string(mode), 60), span(spent[mode]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // A chart is one picture over the time of a session, of one line or two. A value that is not known is NaN.
@@ -249,14 +280,14 @@ func (c *chart) draw(s *limits.Session, width int) string {
 }
 
 // overTime is a value in so many equal parts of the session: its mean in each, weighted by time. A sample tells of the time since
-// the one before it, but for no longer than three times the usual: a machine may have slept.
+// the one before it, but for no longer than longestSample.
 func overTime(s *limits.Session, columns int, value func(*limits.Sample) float64) []float64 {
 	sums, weights := make([]float64, columns), make([]float64, columns)
 	part := s.Last().Sub(s.At).Seconds() / float64(columns)
 	from := s.At
 	for i := range s.Samples {
 		sample := &s.Samples[i]
-		if oldest := sample.At.Add(-3 * limits.Every); from.Before(oldest) {
+		if oldest := sample.At.Add(-longestSample); from.Before(oldest) {
 			from = oldest
 		}
 		a, z := from.Sub(s.At).Seconds()/part, sample.At.Sub(s.At).Seconds()/part

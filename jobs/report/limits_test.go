@@ -42,6 +42,12 @@ func aNight() *limits.History {
 			RequestPace: 1000, InFlight: 20 + n%3, ConcurrencyLimit: 32, Waiting: 4, Binding: "tokens", Mode: pipeline.Running,
 			Throttled: int64(max(0, min(n, 45)-35) * 7),
 		}
+		if n >= 100 && n < 104 {
+			x.Mode = pipeline.Outage
+		}
+		if n == 119 {
+			x.Mode = pipeline.Draining
+		}
 		first.Samples = append(first.Samples, x)
 	}
 	decide := func(after time.Duration, control, action string, from, to float64, reason string) {
