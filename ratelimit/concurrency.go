@@ -5,103 +5,300 @@ import (
 	"time"
 )
 
+// The law of overloads.
 const (
-	shrink      = 0.7
-	shrinkEvery = 5 * time.Second
-	regrow      = 0.05 // of the limit, for each full turn of successes; at least one stream
+	shrink = 0.7  // of the limit is left by one fall,
+	least  = 0.35 // or as little as this
 
-	baseFirst = 0.1  // the share of overloads that counts as usual, while nothing is known
-	baseOver  = 1000 // outcomes over which that share is a running mean
-	baseMost  = 0.4
-	risen     = 11.5 // ln(100,000), the odds at which the share counts as risen
-	proof     = 100  // outcomes that tell whether a smaller limit has helped; four turns where that is less, and a fifth at least
-	helped    = 0.8  // it has if the share fell below this part of what it was
+	baseFirst  = 0.1  // the share of overloads that counts as usual, while nothing more is known
+	baseOver   = 1000 // outcomes over which that share is a running mean
+	baseMost   = 0.75
+	deaf       = 0.95             // a share of overloads that says nothing about streams: the service is down
+	risen      = 11.5             // ln(100,000), the odds at which the share counts as risen,
+	suspect    = 7.0              // and those after the limit was raised
+	doubtLeast = 30 * time.Second // between trials of a share that is high, though usual
+	doubtMost  = 10 * time.Minute
+	tooMany    = 0.2 // what is high
+	proof      = 200 // outcomes that tell whether a smaller limit has helped; four turns where that is less, and a fifth at least
+	halved     = 0.5 // it has if the share fell to this part of what it was, or see prove
 )
 
-// concurrency bounds the streams in flight. It falls when the share of overloads rises above what is usual, and
-// grows with successes. Where fewer streams do not lower the share it has nothing to do with them: then the share
-// is usual, and the limit what it was.
+// The law of the knee.
+const (
+	firstLimit = 32.0 // streams to begin with, and
+	faster     = 1.5  // times as many for every turn without a sign of the knee
+	elastic    = 0.45 // the power of its own growth that throughput must grow by: a fifth for half as many streams again
+	tell       = 1.2  // the least growth for which that can be told
+	margin     = 1.2  // streams held, of those at which throughput stopped growing
+	bigger     = 1.25 // a try for more where throughput has stopped growing
+	slower     = 0.75 // a stream of this part of its former speed is news
+
+	leastQueue   = 0.5  // streams waiting in the service that count as a queue,
+	leastWait    = 0.1  // and the part of an unloaded first token that they must add,
+	certain      = 3.0  // and in how many standard errors,
+	certainFirst = 4.0  // so many while little is known
+	dip          = 32.0 // a dip takes one of so many streams more than wait
+
+	samples      = 100  // first tokens, or one and a half turns, that tell how many wait
+	samplesFast  = 16   // the same where only a long queue matters
+	samplesSpeed = 16   // streams that tell how fast one is
+	longTurn     = 20.0 // seconds, the longest time to wait for streams to end
+	longest      = 60.0 // and for first tokens
+	usedLeast    = 0.25
+	baseKeeps    = 200 // first tokens over which the unloaded one is a running mean
+
+	patienceLeast = 15 * time.Second // between tries for more
+	patienceMost  = 75 * time.Second
+	price         = 0.01 // the share of overloads that such tries may make,
+	paidMost      = 10 * time.Minute
+	remeasure     = 5 * time.Minute
+)
+
+// A knee is what the limit of streams is held back by.
+type knee uint8
+
+const (
+	noKnee knee = iota
+	byQueue
+	bySpeed
+	byOverload
+)
+
+// A step is a change of the limit worth telling; its zero value is none.
+type step struct {
+	action, reason string
+	from, to       float64
+}
+
+// concurrency bounds the streams in flight: see the section "Streams in flight" of the package's documentation.
 type concurrency struct {
 	most  float64
-	limit float64
-	last  time.Time // the last time it fell
+	limit float64   // whole
+	last  time.Time // the last time overloads made it fall
 
-	base float64 // the usual share of overloads: it falls with the mean, and rises by trial only
-	mean float64
-	odds float64 // that it has risen, as a logarithm, not below 0
-	run  float64 // outcomes since the odds were 0
-	over float64 // and overloads among them
+	// Overloads.
+	base  float64 // the usual share of overloads; trials raise it
+	mean  float64
+	odds  float64   // that it has risen, as a logarithm, not below 0
+	run   float64   // outcomes since the odds were 0
+	over  float64   // and overloads among them
+	alarm bool      // it has: so many more are counted before the limit falls,
+	asked time.Time // from here on
+	from  time.Time // streams that began before say nothing of the limit there is now
+	mixed time.Time // before, overloads and successes of those that began since do not end in proportion
+	took  float64   // mean seconds of an overload
 
 	trial    bool // the last fall is not yet proved
 	before   float64
-	at       float64 // the share at the last fall
-	ends     float64 // of streams that began after it,
-	overload float64 // and how many of them were overloads
+	at       float64   // the share at the last fall
+	ends     float64   // of streams that began after it,
+	overload float64   // and how many of them were overloads
+	cohort   time.Time // those that begin later do not count; zero: all do
+	again    time.Time // when to ask again whether the usual share is
+	doubt    time.Duration
+
+	// The knee.
+	turn     turn
+	slope    slope
+	unloaded level   // what a first token takes without a queue: n, mean, input
+	exposed  float64 // seconds of all streams, forgetting,
+	ended    float64 // and successes in them: so mean durations are right while most streams have not ended
+
+	knee     knee
+	stepped  bool      // the limit was raised, and that is not yet judged
+	good     level     // the last level before it was raised
+	bad      float64   // the lowest limit known to be too high; 0: none
+	growth   float64   // streams of the next try
+	next     time.Time // when that may be
+	patience time.Duration
+	dipped   bool      // the limit was lowered to see what it changes
+	high     level     // the level before that
+	measured time.Time // the last such time
 }
 
-func newConcurrency(most float64) concurrency {
-	return concurrency{most: most, limit: most, base: baseFirst, mean: baseFirst}
+func newConcurrency(most float64, start int, now time.Time) concurrency {
+	first := firstLimit
+	if start > 0 {
+		first = float64(start)
+	}
+	return concurrency{
+		most: most, limit: min(most, first), base: baseFirst, mean: baseFirst,
+		turn: turn{began: now}, patience: patienceLeast, growth: 1,
+	}
 }
 
 // fits says that one more stream may begin.
 func (c *concurrency) fits(inFlight int) bool { return inFlight < int(c.limit) }
 
-// overloaded notes an overload of a stream that began at t. Those that began before the limit fell say nothing new.
-func (c *concurrency) overloaded(now, t time.Time) {
-	if !c.news(t) {
-		return
-	}
-	c.note(1)
-	if c.odds < risen || !c.last.IsZero() && now.Sub(c.last) < shrinkEvery {
-		return
-	}
-	c.before, c.at = c.limit, c.over/c.run
-	c.limit = max(1, c.limit*shrink)
-	c.last, c.odds = now, 0
-	c.trial, c.ends, c.overload = true, 0, 0
-}
-
-// succeeded notes the end of a stream that began at t while inFlight, itself included, were running. A limit not in
-// use does not rise, nor one that may have to fall.
-func (c *concurrency) succeeded(t time.Time, inFlight int) {
-	if c.news(t) {
-		c.note(0)
-	}
-	if inFlight >= int(c.limit) && c.odds < risen/2 && !c.trial {
-		c.limit = min(c.most, c.limit+max(1/c.limit, regrow))
+// pass lets time go by with so many streams in flight.
+func (c *concurrency) pass(d time.Duration, inFlight int) {
+	s := d.Seconds()
+	c.turn.span += s
+	c.exposed += s * float64(inFlight)
+	if !c.fits(inFlight) {
+		c.turn.full += s
 	}
 }
 
-// news says that a stream began after the limit fell.
-func (c *concurrency) news(t time.Time) bool { return c.last.IsZero() || t.After(c.last) }
-
-// note counts an outcome: 1 an overload, 0 none.
-func (c *concurrency) note(overload float64) {
-	usual := min(c.base+0.03, baseMost)
-	high := max(0.3, usual+0.2)
-	if c.odds == 0 {
-		c.run, c.over = 0, 0
+// set moves the limit, and begins a turn.
+func (c *concurrency) set(now time.Time, limit float64) {
+	if limit = min(c.most, max(1, math.Floor(limit))); limit != c.limit {
+		c.from, c.odds, c.alarm = now, 0, false
+		c.mixed = now.Add(seconds(2 * c.lasts()))
 	}
-	c.run++
-	c.over += overload
-	if overload > 0 {
-		c.odds = min(risen, c.odds+math.Log(high/usual))
+	c.limit = limit
+	c.turn = turn{began: now}
+	c.exposed, c.ended = c.exposed/2, c.ended/2
+}
+
+// learned is the limit worth keeping; 0: none was found.
+func (c *concurrency) learned() int {
+	switch {
+	case c.knee == noKnee:
+		return 0
+	case c.dipped:
+		return int(c.high.limit)
+	case c.stepped:
+		return int(c.good.limit)
+	}
+	return int(c.limit)
+}
+
+// lasts is the mean time of a stream that succeeds, in seconds, or longTurn if that is longer or not known.
+func (c *concurrency) lasts() float64 {
+	if c.ended == 0 {
+		return longTurn
+	}
+	return min(c.exposed/c.ended, longTurn)
+}
+
+// overloaded notes an overload of a stream that began at t, one of so many in flight.
+func (c *concurrency) overloaded(now, t time.Time, inFlight int) step {
+	if took := now.Sub(t).Seconds(); c.took == 0 {
+		c.took = took
 	} else {
-		c.odds = max(0, c.odds-math.Log((1-usual)/(1-high)))
+		c.took += (took - c.took) / few
 	}
+	s := c.note(now, t, 1)
+	switch {
+	case s.action != "" || c.trial:
+	case c.stepped:
+		if evidence(c.good.share, c.turn.starts, c.turn.overloads) >= suspect {
+			return c.back(now, byOverload, c.good.limit, "more overloads with more streams")
+		}
+	case now.Before(c.mixed):
+		if w := &c.turn; w.starts >= min(proof/2, c.limit) && evidence(c.base, w.starts, w.overloads) >= risen {
+			c.run, c.over = w.starts, w.overloads
+			return c.fall(now, c.served(inFlight, now.Sub(w.began)), "more overloads than usual")
+		}
+	case c.alarm && c.run >= min(proof/2, c.limit):
+		c.alarm, c.odds = false, 0
+		served := c.served(inFlight, now.Sub(c.asked))
+		switch {
+		case evidence(c.base, c.run, c.over) > 0:
+			return c.fall(now, served, "more overloads than usual")
+		case c.over > tooMany*c.run && now.After(c.again):
+			return c.fall(now, served, "would fewer streams be overloaded as often?")
+		}
+	case !c.alarm && (c.odds >= risen || c.base > tooMany && now.After(c.again)):
+		// What has raised the alarm is no fair sample: from here on it is.
+		c.alarm, c.asked, c.run, c.over = true, now, 0, 0
+	}
+	return s
+}
+
+// served is a limit to fall to: the streams of those in flight that are served. The others are on their way to an overload: how many follows from
+// their rate and from how long they take (Little's law), and is not known well; so the fall is neither small nor bottomless.
+func (c *concurrency) served(inFlight int, in time.Duration) float64 {
+	doomed := 0.0
+	if c.took > 0 {
+		doomed = c.over * c.took / (in.Seconds() + c.took) // they come in bunches that take as long
+	}
+	return min(max(float64(inFlight)-doomed, least*c.limit), shrink*c.limit)
+}
+
+// fall lowers the limit, on trial.
+func (c *concurrency) fall(now time.Time, limit float64, reason string) step {
+	c.before, c.at = c.limit, c.over/c.run
+	c.trial, c.ends, c.overload, c.cohort = true, 0, 0, time.Time{}
+	c.last, c.odds = now, 0
+	c.stepped, c.dipped, c.alarm = false, false, false
+	c.set(now, limit)
+	return step{"shrink", reason, c.before, c.limit}
+}
+
+// note counts an outcome of a stream that began at t: 1 an overload, 0 none.
+func (c *concurrency) note(now, t time.Time, overload float64) step {
 	c.mean += (overload - c.mean) / baseOver
-	c.base = min(c.base, c.mean)
-	if !c.trial {
+	if !t.Before(c.turn.began) {
+		c.turn.overloads += overload
+	}
+	if c.base > baseFirst && c.mean < c.base {
+		if c.base = max(baseFirst, c.mean); c.base == baseFirst {
+			c.doubt = 0
+		}
+	}
+	switch {
+	case c.trial:
+		return c.try(now, t, overload)
+	case !c.stepped && t.After(c.from) && !now.Before(c.mixed):
+		if c.odds == 0 && !c.alarm {
+			c.run, c.over = 0, 0
+		}
+		c.run++
+		c.over += overload
+		c.odds = min(risen, max(0, c.odds+evidence(c.base, 1, overload)))
+	}
+	return step{}
+}
+
+// evidence is the logarithm of the odds that the share of overloads is clearly above the usual, after so many of so many streams.
+func evidence(usual, streams, overloads float64) float64 {
+	usual = min(usual+0.05, baseMost)
+	high := max(0.3, usual+0.2)
+	return overloads*math.Log(high/usual) - (streams-overloads)*math.Log((1-usual)/(1-high))
+}
+
+// started notes that a stream begins. Overloads of few streams are counted among those that began, not among those that ended: the one may take far
+// longer than the other to show.
+func (c *concurrency) started(now time.Time) {
+	c.turn.starts++
+	if !c.trial || !c.cohort.IsZero() {
 		return
 	}
 	c.ends++
-	c.overload += overload
-	if c.ends < min(proof, max(proof/5, 4*c.limit)) {
-		return
+	if c.ends >= min(proof, max(proof/5, 2*c.limit)) {
+		c.cohort = now
 	}
+}
+
+// try counts an outcome during a trial, which is over when every stream of the cohort that can be overloaded has been.
+func (c *concurrency) try(now, t time.Time, overload float64) step {
+	if t.After(c.last) && (c.cohort.IsZero() || !t.After(c.cohort)) {
+		c.overload += overload
+	}
+	if c.cohort.IsZero() || now.Sub(c.cohort).Seconds() < 1.1*c.took {
+		return step{}
+	}
+	return c.prove(now)
+}
+
+// prove ends the trial of a fall: either fewer streams have lowered the share of overloads, or that share is usual.
+func (c *concurrency) prove(now time.Time) step {
 	c.trial = false
-	if share := c.overload / c.ends; share > helped*c.at && share < baseMost {
-		c.base, c.mean, c.odds = share, share, 0
-		c.limit = max(c.limit, c.before)
+	share := c.overload / c.ends
+	// A service that can do no more does as much for fewer streams, so of those a larger part: half of that way will do.
+	enough := 1 - (1-c.at)*math.Sqrt(c.before/c.limit)
+	if share <= max(halved*c.at, enough) || share > deaf {
+		c.wait(now, c.knee == byOverload, 0)
+		c.knee, c.bad = byOverload, c.before
+		c.set(now, c.limit)
+		return step{}
 	}
+	c.base, c.mean, c.odds = max(baseFirst, share), share, 0
+	c.doubt = min(max(2*c.doubt, doubtLeast), doubtMost)
+	c.again = now.Add(c.doubt)
+	from := c.limit
+	c.set(now, max(c.limit, c.before))
+	return step{"undo", "fewer streams are overloaded as often", from, c.limit}
 }

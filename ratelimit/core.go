@@ -54,6 +54,7 @@ type flight struct {
 	cost   Cost
 	began  time.Time
 	first  time.Time // of its answer; zero: not yet
+	among  int32     // streams in flight when it began, itself included
 	n      uint64    // its number among the verdicts
 	minute int64     // its slot in the minute's ledger
 	day    int64     // and in the day's
@@ -111,7 +112,7 @@ func newCore(o Options, now time.Time) *core {
 		tokenPace:   newPace(o.TokensPerMinute),
 		requestPace: newPace(o.RequestsPerMinute),
 		tokenFloor:  1.0 / minute,
-		streams:     newConcurrency(float64(o.Concurrency)),
+		streams:     newConcurrency(float64(o.Concurrency), o.Start.Concurrency, now),
 		predict:     predictor{burndown: o.Burndown},
 		verdicts:    verdicts{calm: calmFirst, over: calmPrior},
 		asOf:        now,
@@ -153,6 +154,7 @@ func (c *core) account(now time.Time) {
 	c.minute.advance(now)
 	c.day.advance(now)
 	c.waits[c.bound] += d
+	c.streams.pass(d, c.inFlight)
 	if !c.boundPaced {
 		return
 	}
@@ -237,13 +239,14 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	}
 	f := &c.flights[id]
 	*f = flight{
-		gen: f.gen + 1, live: true, cost: cost, began: now, n: c.verdicts.sent(),
+		gen: f.gen + 1, live: true, cost: cost, began: now, among: int32(c.inFlight), n: c.verdicts.sent(),
 		minute: c.minute.cur, day: c.day.cur, held: held, expect: expect,
 		paced: !math.IsInf(c.tokens.rate, 1),
 	}
 	c.minute.add(f.minute, slot{held: held, use: expect, sent: 1, accepted: 1})
 	c.day.add(f.day, slot{held: held})
 	c.tokens.take(now, expect)
+	c.streams.started(now)
 	c.service.admitted(now, id)
 	c.daily.admitted(now, id)
 	return verdict{ok: true, id: id}
@@ -316,7 +319,7 @@ func (c *core) succeed(now time.Time, id, gen uint32, u Usage) {
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
 	c.predict.learn(f.cost, u, now.Sub(f.began))
-	c.streams.succeeded(f.began, c.inFlight+1)
+	c.tellStreams(now, c.streams.succeeded(now, &f, u.Output))
 	c.service.ended(id, false)
 	c.daily.ended(id, false)
 }
@@ -327,7 +330,16 @@ func (c *core) firstToken(now time.Time, id, gen uint32) {
 		return
 	}
 	if f := &c.flights[id]; f.live && f.gen == gen && f.first.IsZero() {
+		c.account(now)
 		f.first = now
+		c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among))
+	}
+}
+
+// tellStreams reports a step of the limit of streams.
+func (c *core) tellStreams(now time.Time, s step) {
+	if s.action != "" {
+		c.tell(now, ControlConcurrency, s.action, s.from, s.to, s.reason)
 	}
 }
 
@@ -340,6 +352,7 @@ func (c *core) learned(time.Time) Learned {
 	if c.requestPace.learned() {
 		l.RequestsPerMinute = perMinute(c.requestPace.x)
 	}
+	l.Concurrency = c.streams.learned()
 	return l
 }
 
@@ -352,11 +365,7 @@ func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
 	if overload {
-		before := c.streams.limit
-		c.streams.overloaded(now, f.began)
-		if c.streams.limit < before {
-			c.tell(now, ControlConcurrency, "shrink", math.Floor(before), math.Floor(c.streams.limit), "more overloads than usual")
-		}
+		c.tellStreams(now, c.streams.overloaded(now, f.began, c.inFlight+1))
 	}
 	c.service.ended(id, false)
 	c.daily.ended(id, true)

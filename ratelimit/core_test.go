@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"math"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -402,7 +401,7 @@ func TestRequestsFromBeforeThePaceAreNotRefunded(t *testing.T) {
 
 // When the first refusal arrives, others are still on their way.
 func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
-	c, admit := start(t, Options{})
+	c, admit := start(t, Options{Start: Learned{Concurrency: 600}})
 	c.ramp = false
 	type permit struct{ id, gen uint32 }
 	var ps []permit
@@ -477,83 +476,6 @@ func TestWaitsForAPaceAreShort(t *testing.T) {
 	admit(0, Cost{Input: 60})
 	if v := c.admit(epoch, Cost{}); v.ok || !v.paced || v.at.Sub(epoch) > time.Second {
 		t.Errorf("%+v, want to be asked again within a second", v)
-	}
-}
-
-// A row of outcomes: streams of a limit, all in use, a second each.
-type outcomes struct {
-	c   concurrency
-	now time.Time
-	rng *rand.Rand
-}
-
-func (o *outcomes) turns(n int, share func(limit float64) float64) {
-	for range n {
-		began := o.now
-		o.now = o.now.Add(time.Second)
-		for i := range int(o.c.limit) {
-			if o.rng.Float64() < share(o.c.limit) {
-				o.c.overloaded(o.now.Add(time.Duration(i)), began.Add(1))
-			} else {
-				o.c.succeeded(began.Add(1), int(o.c.limit))
-			}
-		}
-	}
-}
-
-func constant(share float64) func(float64) float64 {
-	return func(float64) float64 { return share }
-}
-
-func TestConcurrencyFallsOnlyWhereItHelps(t *testing.T) {
-	for seed := range uint64(5) {
-		o := outcomes{newConcurrency(64), epoch, rand.New(rand.NewPCG(seed, 3))}
-		for range 20 {
-			if o.turns(30, constant(0.1)); o.c.limit < 0.8*64 {
-				t.Errorf("seed %d: limit %v at %v, with a tenth of overloads all the time", seed, o.c.limit, o.now.Sub(epoch))
-			}
-		}
-		if o.turns(30, constant(0.6)); o.c.limit > 0.7*64 {
-			t.Errorf("seed %d: limit %v after half a minute with 60 %% of overloads, want it to fall", seed, o.c.limit)
-		}
-		if o.turns(120, constant(0.1)); o.c.limit < 0.8*64 {
-			t.Errorf("seed %d: limit %v two minutes later, want it back", seed, o.c.limit)
-		}
-		// A service with 20 places serves no more.
-		places := func(limit float64) float64 { return 1 - 20/limit }
-		o.turns(60, places)
-		var sum float64
-		for range 100 {
-			o.turns(1, places)
-			sum += o.c.limit / 100
-		}
-		if sum < 15 || sum > 32 {
-			t.Errorf("seed %d: limit %.1f on average, want about 20, which the service can serve", seed, sum)
-		}
-	}
-}
-
-func TestConcurrencyLimitNotInUseDoesNotRise(t *testing.T) {
-	c := newConcurrency(10)
-	c.limit = 7
-	for i := range 100 {
-		c.succeeded(after(time.Duration(i)), 6)
-	}
-	if int(c.limit) != 7 {
-		t.Errorf("limit not in use rose to %v", c.limit)
-	}
-	for i := range 8 { // a full turn, and a little: the limit grows meanwhile
-		c.succeeded(after(time.Duration(i)), 8)
-	}
-	if int(c.limit) != 8 {
-		t.Errorf("limit after a turn of successes = %v, want 8", c.limit)
-	}
-	for i := range 10_000 {
-		at := after(time.Duration(i) * time.Second)
-		c.overloaded(at, at.Add(-1))
-	}
-	if c.limit != 1 || !c.fits(0) || c.fits(1) {
-		t.Errorf("limit after many overloads = %v, want 1", c.limit)
 	}
 }
 

@@ -515,24 +515,27 @@ func TestDailyRefusalTriesAtGrowingGaps(t *testing.T) {
 func TestOverloadShrinksAndSuccessGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, Options{Concurrency: 20})
-		var ps []Permit
-		for range 20 {
-			ps = append(ps, acquire(t, l, small))
+		for range 2 { // turns: the second is for sure no accident
+			var ps []Permit
+			for range 20 {
+				ps = append(ps, acquire(t, l, small))
+			}
+			time.Sleep(10 * time.Second)
+			for _, p := range ps {
+				p.Overloaded(Usage{})
+			}
 		}
-		time.Sleep(10 * time.Second)
-		for _, p := range ps {
-			p.Overloaded(Usage{}) // of one turn
-		}
-		if s := l.Snapshot(); s.ConcurrencyLimit != 14 {
-			t.Errorf("limit = %d, want 14", s.ConcurrencyLimit)
+		fell := l.Snapshot().ConcurrencyLimit
+		if fell < 7 || fell > 14 {
+			t.Errorf("limit = %d, want between 7 and 14", fell)
 		}
 		for range 100 {
 			acquire(t, l, small).Succeed(served)
 		}
-		if s := l.Snapshot(); s.ConcurrencyLimit != 14 {
-			t.Errorf("limit = %d, want 14: it was not in use", s.ConcurrencyLimit)
+		if s := l.Snapshot(); s.ConcurrencyLimit != fell {
+			t.Errorf("limit = %d, want %d: it was not in use", s.ConcurrencyLimit, fell)
 		}
-		for range 40 {
+		for range 60 {
 			var wg sync.WaitGroup
 			for range 20 {
 				wg.Go(func() {

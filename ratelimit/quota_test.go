@@ -198,7 +198,7 @@ func refusing(svc service, share float64, seed uint64) *noisy {
 func TestRefusalsAtRandomDoNotSlowAJobDown(t *testing.T) {
 	for _, o := range []Options{{}, {RequestsPerMinute: 20_000, TokensPerMinute: 1e7}} {
 		for _, p := range []float64{0.01, 0.1, 0.25} {
-			o.Concurrency = 64
+			o.Concurrency, o.Start.Concurrency = 64, 64 // only refusals slow it down
 			can := 64 / ((1-p)*0.3 + p*0.05) * (1 - p) // served a second, at 0.3 s a call and 0.05 s a refusal
 			var all float64
 			const seeds = 4
@@ -370,7 +370,7 @@ func TestStatedQuotaSharedForAWhile(t *testing.T) {
 func TestTooHighRequestsPerMinuteAreLearned(t *testing.T) {
 	const rpm = 600
 	svc := perRequest{&bucketService{tpm: rpm, seconds: 10}}
-	s := simulate(Options{RequestsPerMinute: 3 * rpm, Concurrency: 400}, svc, plainJob, 1)
+	s := simulate(Options{RequestsPerMinute: 3 * rpm, Concurrency: 400, Start: Learned{Concurrency: 400}}, svc, plainJob, 1)
 	s.run(5 * time.Minute)
 	n, r := s.sent, s.refused
 	s.run(20 * time.Minute)
