@@ -33,9 +33,11 @@ const (
 	bigger     = 1.25 // a try for more where throughput has stopped growing
 	slower     = 0.75 // a stream of this part of its former speed is news
 
-	leastQueue   = 0.5  // streams waiting in the service that count as a queue,
-	leastWait    = 0.1  // and the part of an unloaded first token that they must add,
-	certain      = 3.0  // and in how many standard errors,
+	leastQueue   = 0.5 // streams waiting in the service that count as a queue,
+	leastWait    = 0.1 // and the part of an unloaded first token that they must add,
+	certain      = 3.0 // and in how many standard errors,
+	certainEarly = 4.0 // and so many before the turn is over
+	early        = 16
 	certainFirst = 4.0  // so many while little is known
 	dip          = 32.0 // a dip takes one of so many streams more than wait
 
@@ -107,6 +109,8 @@ type concurrency struct {
 	knee     knee
 	stepped  bool      // the limit was raised, and that is not yet judged
 	good     level     // the last level before it was raised
+	climbed  bool      // the limit has been raised with success since the knee was met
+	paced    level     // the last level whose speed is known
 	bad      float64   // the lowest limit known to be too high; 0: none
 	growth   float64   // streams of the next try
 	next     time.Time // when that may be

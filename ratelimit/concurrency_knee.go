@@ -19,11 +19,27 @@ func (c *concurrency) begun(now, t time.Time, input float64, among int32) step {
 		w.light++
 		w.lightly += wait
 	}
-	// A queue that a raise of the limit has made need not be watched for long.
-	if part := c.need() / 4; c.stepped && c.knee == byQueue && (w.n == math.Ceil(part) || w.n == math.Ceil(2*part)) {
-		if l := w.level(c.limit); c.queued(&l, c.good.rate) > 2*c.tolerated(c.good.rate) {
-			return c.back(now, byQueue, c.good.limit, "first tokens wait where there are more streams")
-		}
+	if !c.trial && !c.dipped && w.n < c.need() && math.Mod(w.n, early) == 0 {
+		return c.foresee(now)
+	}
+	return step{}
+}
+
+// foresee ends a turn early that shows a queue beyond doubt: a small service gives few first tokens to go by.
+func (c *concurrency) foresee(now time.Time) step {
+	l := c.turn.level(c.limit)
+	rate := l.rate
+	if c.stepped {
+		rate = c.good.rate
+	}
+	q := c.late(&l, certainEarly) * rate
+	switch {
+	case q <= 1.5*c.tolerated(rate):
+		return step{}
+	case c.stepped && c.knee == byQueue:
+		return c.back(now, byQueue, c.good.limit, "first tokens wait where there are more streams")
+	case !c.stepped && l.used && c.turn.span >= c.lasts():
+		return c.dive(now, &l, q, "first tokens come later than unloaded")
 	}
 	return step{}
 }
@@ -51,7 +67,14 @@ func (c *concurrency) succeeded(now time.Time, f *flight, output int64) step {
 func (c *concurrency) ready() bool {
 	w := &c.turn
 	n := max(w.n, w.ends)
-	return w.span >= c.lasts() && (n >= c.need() || n >= samplesFast && w.span >= longest)
+	switch {
+	case w.span < c.lasts() || n < samplesFast:
+		return false
+	case n >= c.need() || w.span >= longest:
+		return true
+	}
+	// A dip tells its tale when what it would change stands out.
+	return c.dipped && w.n > 0 && c.noise(w.n, c.high.n) < c.excess(&c.high)/8
 }
 
 // need is how many first tokens, or ends, a judgement takes.
@@ -85,12 +108,17 @@ func (c *concurrency) judge(now time.Time) step {
 		}
 		return c.dive(now, &l, q, "first tokens come later than unloaded")
 	}
-	if gain := c.gain(&l); c.stepped && l.limit >= tell*c.good.limit && gain < math.Pow(l.limit/c.good.limit, elastic) {
-		limit := c.good.limit
-		if c.knee == noKnee {
-			limit = min(l.limit, max(limit, limit*gain*margin))
+	if c.knee == noKnee || c.stepped {
+		if gain := c.gain(&l); gain < math.Pow(l.limit/c.paced.limit, elastic) {
+			limit := c.paced.limit
+			if c.knee == noKnee || c.climbed {
+				limit = min(l.limit, max(limit, limit*gain*margin))
+			}
+			return c.back(now, bySpeed, limit, "more streams bring no more")
 		}
-		return c.back(now, bySpeed, limit, "more streams bring no more")
+	}
+	if l.ends >= samplesSpeed && l.speed > 0 {
+		c.paced = l
 	}
 	if c.knee == bySpeed && !c.stepped && l.ends >= samplesSpeed && l.speed > c.good.speed/slower {
 		c.next, c.good.speed = now, l.speed
@@ -125,18 +153,27 @@ func (c *concurrency) excess(l *level) float64 {
 
 // queued is how many streams wait in the service at a rate of so many a second (Little's law); 0 where that is not certain.
 func (c *concurrency) queued(l *level, rate float64) float64 {
+	if c.knee == noKnee {
+		return c.late(l, certainFirst) * rate
+	}
+	return c.late(l, certain) * rate
+}
+
+// late is the excess, or 0 if it is less than so many standard errors.
+func (c *concurrency) late(l *level, sure float64) float64 {
 	if l.n < samplesFast || c.unloaded.n == 0 {
 		return 0
 	}
 	late := c.excess(l)
-	sure := certain
-	if c.knee == noKnee {
-		sure = certainFirst
-	}
-	if late < sure*c.slope.deviation()*math.Sqrt(1/l.n+1/c.unloaded.n) {
+	if late < sure*c.noise(l.n, c.unloaded.n) {
 		return 0
 	}
-	return late * rate
+	return late
+}
+
+// noise is the standard error of the difference of two mean first tokens, of so many each.
+func (c *concurrency) noise(n, m float64) float64 {
+	return c.slope.deviation() * math.Sqrt(1/n+1/m)
 }
 
 // tolerated is how many may.
@@ -144,11 +181,11 @@ func (c *concurrency) tolerated(rate float64) float64 {
 	return max(leastQueue, leastWait*c.unloaded.mean*rate)
 }
 
-// gain is the throughput of a level over that of the level before the last raise, as far as it is known: from the speed of
-// a stream, which is far less noisy than a count of ends.
+// gain is the throughput of a level over that of the last with fewer streams, infinite if it cannot be told: from the speed of a stream,
+// which is far less noisy than a count of ends.
 func (c *concurrency) gain(l *level) float64 {
-	g := &c.good
-	if l.ends < samplesSpeed || g.ends < samplesSpeed || l.speed == 0 || g.speed == 0 {
+	g := &c.paced
+	if l.ends < samplesSpeed || l.speed == 0 || g.speed == 0 || l.limit < tell*g.limit {
 		return math.Inf(1)
 	}
 	output := max(l.out, (c.exposed/c.ended-l.mean)*l.speed)
@@ -169,7 +206,7 @@ func (c *concurrency) wait(now time.Time, failed bool, overloads float64) {
 func (c *concurrency) back(now time.Time, k knee, limit float64, reason string) step {
 	from := c.limit
 	c.wait(now, c.knee == k, c.turn.overloads)
-	c.knee, c.bad, c.stepped = k, from, false
+	c.knee, c.bad, c.stepped, c.climbed = k, from, false, false
 	c.set(now, limit)
 	return step{"shrink", reason, from, c.limit}
 }
@@ -177,7 +214,7 @@ func (c *concurrency) back(now time.Time, k knee, limit float64, reason string) 
 // grow raises the limit after a turn without a sign of the knee.
 func (c *concurrency) grow(now time.Time, l *level) step {
 	passed := c.stepped
-	c.stepped = false
+	c.stepped, c.climbed = false, c.climbed || passed
 	if passed && c.knee != noKnee {
 		c.patience = patienceLeast
 		c.growth *= 2
@@ -227,9 +264,13 @@ func (c *concurrency) surface(now time.Time, l *level) step {
 	h := &c.high
 	c.dipped, c.measured = false, now
 	fell := h.mean - l.mean - c.slope.each()*(h.input-l.input)
-	late := c.excess(h)
-	c.unloaded = level{n: min(l.n, baseKeeps), mean: l.mean, input: l.input}
-	noise := 2 * c.slope.deviation() * math.Sqrt(1/h.n+1/l.n)
+	late, noise := c.excess(h), 2*c.noise(h.n, l.n)
+	if rises := c.late(l, certain) * h.rate; l.n > 0 && fell < -noise && rises > c.tolerated(h.rate) && l.limit > 1 {
+		return c.dive(now, l, min(rises, l.limit/2), "first tokens come ever later") // it had only begun
+	}
+	if l.n > 0 {
+		c.unloaded = level{n: min(l.n, baseKeeps), mean: l.mean, input: l.input}
+	}
 	q := fell * h.rate
 	if l.n == 0 || fell < max(noise, late/2) || q < c.tolerated(h.rate) {
 		from := c.limit

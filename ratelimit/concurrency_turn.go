@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	few      = 8    // streams in flight that no service queues, as far as can be known at the start
-	slopeRun = 32   // first tokens over which the running means of the slope go
-	slopeAll = 1000 // and over which it forgets
-	outlier  = 5.0  // a first token later than so many times the running mean counts as that late
+	few      = 8   // streams in flight that no service queues, as far as can be known at the start
+	slopeRun = 32  // first tokens over which the running means of the slope go
+	slopeAll = 300 // and over which it forgets
+	outlier  = 5.0 // a first token later than so many times the running mean counts as that late
 )
 
 // A turn is what was seen since the limit of streams was last judged: of the streams that began in it, and of the time.
