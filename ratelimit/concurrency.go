@@ -37,7 +37,7 @@ const (
 	leastWait    = 0.1 // and the part of an unloaded first token that they must add,
 	certain      = 3.0 // and in how many standard errors,
 	certainEarly = 4.0 // and so many before the turn is over
-	early        = 16
+	early        = 8
 	certainFirst = 4.0  // so many while little is known
 	dip          = 32.0 // a dip takes one of so many streams more than wait
 
@@ -50,7 +50,7 @@ const (
 	baseKeeps    = 200 // first tokens over which the unloaded one is a running mean
 
 	patienceLeast = 15 * time.Second // between tries for more
-	patienceMost  = 75 * time.Second
+	patienceMost  = 85 * time.Second
 	price         = 0.01 // the share of overloads that such tries may make,
 	paidMost      = 10 * time.Minute
 	remeasure     = 5 * time.Minute

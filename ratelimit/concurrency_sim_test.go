@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -79,6 +80,7 @@ type crowd struct {
 	tokens                  float64
 	firsts                  []float64
 	span, streams, least    float64
+	busy                    float64 // slots, or the part of the shared rate, in use
 }
 
 func newCrowd(m model, o Options, seed uint64) *crowd {
@@ -100,6 +102,9 @@ func newCrowd(m model, o Options, seed uint64) *crowd {
 	return s
 }
 
+// steadyFirst is half a second to the first token.
+func steadyFirst(*rand.Rand, int64, time.Duration) float64 { return 0.5 }
+
 // noisyFirst is a log-normal time to the first token with a mean.
 func noisyFirst(mean, sigma float64) func(*rand.Rand, int64, time.Duration) float64 {
 	return func(r *rand.Rand, _ int64, _ time.Duration) float64 {
@@ -109,6 +114,7 @@ func noisyFirst(mean, sigma float64) func(*rand.Rand, int64, time.Duration) floa
 
 func (s *crowd) reset() {
 	s.served, s.sent, s.overloads, s.tokens, s.firsts, s.span, s.streams = 0, 0, 0, 0, s.firsts[:0], 0, 0
+	s.busy = 0
 	s.least = math.Inf(1)
 }
 
@@ -128,6 +134,7 @@ func (s *crowd) goOn(t time.Duration) {
 	s.work += d * s.rate()
 	s.span += d
 	s.streams += d * float64(s.core.inFlight)
+	s.busy += d * float64(s.serving)
 	s.least = min(s.least, s.core.streams.limit)
 	s.now, s.workAt = t, t
 }
@@ -257,15 +264,174 @@ func (s *crowd) unloaded() float64 {
 	return f[len(f)*95/100]
 }
 
-// each is the mean seconds of a stream that nothing slows.
-func (s *crowd) each() float64 { return 0.5 + (s.model.out+0.5)/s.model.speed }
+// unhindered is the mean seconds of a stream that nothing slows.
+func (s *crowd) unhindered() float64 { return 0.5 + (s.model.out+0.5)/s.model.speed }
 
 func (s *crowd) String() string {
-	return fmt.Sprintf("%7.2f/s, %6.1f in flight, limit %4.0f, ttft p95 %.2f, overloads %.3f", float64(s.served)/s.span, s.streams/s.span, s.core.streams.limit, s.p95(), float64(s.overloads)/float64(max(1, s.sent)))
+	return fmt.Sprintf("%.1f served a second, %.1f in flight, limit %v (least %v), first tokens p95 %.2f s, %.1f%% overloads",
+		float64(s.served)/s.span, s.streams/s.span, s.core.streams.limit, s.least, s.p95(), 100*s.overloaded())
 }
 
-func (s *crowd) log(t *testing.T) {
+// overloaded is the share of what was sent.
+func (s *crowd) overloaded() float64 { return float64(s.overloads) / float64(max(1, s.sent)) }
+
+// until runs until the limit is so high, and tells how long that took, a quarter of an hour at most.
+func (s *crowd) until(limit float64) time.Duration {
+	start := s.now
+	for s.core.streams.limit < limit && s.now-start < 15*time.Minute {
+		s.run(100 * time.Millisecond)
+	}
+	return s.now - start
+}
+
+// history is what a test that fails shows.
+func (s *crowd) history() string {
+	var b strings.Builder
 	for _, d := range s.told {
-		t.Logf("%8.1f %-6s %5.0f -> %5.0f %s", d.At.Sub(s.begun).Seconds(), d.Action, d.From, d.To, d.Reason)
+		fmt.Fprintf(&b, "\n%8.1f s: %s from %v to %v: %s", d.At.Sub(s.begun).Seconds(), d.Action, d.From, d.To, d.Reason)
+	}
+	return b.String()
+}
+
+// Each row is a promise, kept for the worst of three seeds.
+func TestStreamsFindTheKnee(t *testing.T) {
+	type row struct {
+		model  model
+		bound  int
+		change func(*model) // half-way; nil: none
+		warm   time.Duration
+		check  func(t *testing.T, s *crowd)
+	}
+	slots := func(used, late float64) func(*testing.T, *crowd) {
+		return func(t *testing.T, s *crowd) {
+			if got := s.busy / s.span / float64(s.model.slots); got < used {
+				t.Errorf("%.1f%% of the slots used, want %v%%", 100*got, 100*used)
+			}
+			if got := s.p95() / s.unloaded(); got > late {
+				t.Errorf("first tokens p95 %.2f times the unloaded, want %v", got, late)
+			}
+		}
+	}
+	shared := func(t *testing.T, s *crowd) {
+		if got := s.tokens / s.span / (s.model.shared * s.model.speed); got < 0.97 {
+			t.Errorf("%.1f%% of the token rate used, want 97%%", 100*got)
+		}
+		knee := s.model.shared * s.unhindered() / (s.unhindered() - 0.5) // some wait for their first token
+		if got := s.streams / s.span / knee; got > 3 {
+			t.Errorf("%.2f times the streams that are enough, want 3", got)
+		}
+	}
+	capped := func(t *testing.T, s *crowd) {
+		if got := s.busy / s.span / float64(s.model.cap); got < 0.95 {
+			t.Errorf("%.1f%% of the streams there can be, want 95%%", 100*got)
+		}
+		if got := s.overloaded(); got > 0.02 {
+			t.Errorf("%.1f%% overloads, want 2%%", 100*got)
+		}
+	}
+	const few = 4 * time.Minute
+	for name, tt := range map[string]row{
+		"16 slots":                    {model{slots: 16}, 256, nil, few, slots(0.99, 1.4)},
+		"16 slots without noise":      {model{slots: 16, ttft: steadyFirst}, 64, nil, few, slots(0.985, 1.4)},
+		"64 slots":                    {model{slots: 64}, 1024, nil, few, slots(0.975, 1.25)},
+		"64 slots without noise":      {model{slots: 64, ttft: steadyFirst}, 256, nil, few, slots(0.975, 1.25)},
+		"256 slots":                   {model{slots: 256}, 1024, nil, few, slots(0.975, 1.25)},
+		"16 slots double":             {model{slots: 16}, 128, func(m *model) { m.slots = 32 }, 3 * time.Minute, slots(0.97, 1.4)},
+		"64 slots halve":              {model{slots: 64}, 256, func(m *model) { m.slots = 32 }, 3 * time.Minute, slots(0.975, 1.25)},
+		"64 slots double":             {model{slots: 64}, 512, func(m *model) { m.slots = 128 }, 3 * time.Minute, slots(0.975, 1.25)},
+		"token rate for 16":           {model{shared: 16}, 256, nil, few, shared},
+		"token rate for 64":           {model{shared: 64}, 1024, nil, few, shared},
+		"token rate for 64 halves":    {model{shared: 64}, 1024, func(m *model) { m.shared = 32 }, 3 * time.Minute, shared},
+		"token rate for 64 doubles":   {model{shared: 64}, 1024, func(m *model) { m.shared = 128 }, 3 * time.Minute, shared},
+		"refuses more than 10":        {model{cap: 10}, 128, nil, few, capped},
+		"refuses more than 100":       {model{cap: 100}, 800, nil, few, capped},
+		"refuses more than 100 or 50": {model{cap: 100}, 800, func(m *model) { m.cap = 50 }, 3 * time.Minute, capped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3) {
+				s := newCrowd(tt.model, Options{Concurrency: tt.bound}, seed)
+				if tt.change != nil {
+					s.run(8 * time.Minute)
+					tt.change(&s.model)
+				}
+				s.run(tt.warm)
+				s.reset()
+				s.run(10 * time.Minute)
+				if tt.check(t, s); t.Failed() {
+					t.Fatalf("seed %d: %v%s", seed, s, s.history())
+				}
+			}
+		})
+	}
+}
+
+// Where no service queues the limit is out of the way, soon and for good.
+func TestStreamsAreNotHeldBackWithoutAKnee(t *testing.T) {
+	noise := noisyFirst(0.5, 0.5)
+	byInput := func(r *rand.Rand, input int64, at time.Duration) float64 {
+		return noise(r, input, at) * (0.4 + float64(input)/3000)
+	}
+	for name, tt := range map[string]struct {
+		model  model
+		bound  int
+		rpm    float64
+		need   float64 // streams
+		within time.Duration
+		keeps  float64 // of the need, at any time after
+	}{
+		"20 a second":          {model{ttft: noise}, 256, 20 * 60, 81, 30 * time.Second, 1},
+		"500 a second":         {model{ttft: noise}, 4096, 500 * 60, 2001, 90 * time.Second, 1},
+		"a short benchmark":    {model{ttft: noisyFirst(0.1, 0.2), speed: 250, out: 100}, 200, 0, 200, 5 * time.Second, 1},
+		"all the bound":        {model{ttft: noise}, 64, 0, 64, 30 * time.Second, 0.9},
+		"the service's day":    {model{ttft: func(r *rand.Rand, n int64, at time.Duration) float64 { return noise(r, n, at) * (1 + 0.5*at.Hours()) }}, 64, 0, 64, 30 * time.Second, 0.9},
+		"inputs mixed tenfold": {model{ttft: byInput, input: func(r *rand.Rand, _ int) int64 { return 500 + 4500*r.Int64N(2) }}, 64, 0, 64, 30 * time.Second, 0.9},
+		"inputs that grow":     {model{ttft: byInput, input: func(_ *rand.Rand, n int) int64 { return 500 + int64(n)/10 }}, 64, 0, 64, 30 * time.Second, 0.9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(3) {
+				s := newCrowd(tt.model, Options{Concurrency: tt.bound, RequestsPerMinute: tt.rpm}, seed)
+				if took := s.until(tt.need); took > tt.within {
+					t.Fatalf("seed %d: %v streams after %v, want them within %v%s", seed, tt.need, took, tt.within, s.history())
+				}
+				s.reset()
+				s.run(time.Duration(15 * 60 * 64 / max(64, tt.need) * 1e9))
+				if s.least < tt.keeps*tt.need {
+					t.Errorf("seed %d: later %v, want it never below %v%s", seed, s, tt.keeps*tt.need, s.history())
+				}
+			}
+		})
+	}
+}
+
+// A tenth of the calls hang until they time out: streams in flight must be free to grow to what the quota needs then.
+func TestTimeoutsDoNotShrinkTheLimit(t *testing.T) {
+	for seed := range uint64(3) {
+		s := newCrowd(model{after: time.Minute}, Options{Concurrency: 400, RequestsPerMinute: 20 * 60}, seed)
+		s.run(5 * time.Minute)
+		s.reset()
+		s.model.fails = 0.1
+		s.run(15 * time.Minute)
+		s.model.fails = 0
+		s.run(5 * time.Minute)
+		if got := float64(s.sent) / s.span / 20; got < 0.95 {
+			t.Errorf("seed %d: %.1f%% of the quota used, want 95%%: %v%s", seed, 100*got, s, s.history())
+		}
+		if got := float64(s.sent) / float64(s.served); got > 1.12 {
+			t.Errorf("seed %d: %.3f attempts a record, want 1.12", seed, got)
+		}
+	}
+}
+
+// Overloads that come whatever the load take streams away for a moment only.
+func TestOverloadsAtRandomAreFoundOut(t *testing.T) {
+	for seed := range uint64(3) {
+		s := newCrowd(model{after: 200 * time.Millisecond}, Options{Concurrency: 200}, seed)
+		s.run(2 * time.Minute)
+		s.reset()
+		s.model.fails = 0.6
+		s.run(15 * time.Minute)
+		if got := s.streams / s.span; got < 180 {
+			t.Errorf("seed %d: %v; want 180 in flight%s", seed, s, s.history())
+		}
 	}
 }
