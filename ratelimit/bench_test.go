@@ -23,6 +23,7 @@ func BenchmarkAcquireSucceed(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				p.FirstToken()
 				p.Succeed(Usage{Input: 300, Output: 200})
 			}
 		})
@@ -49,6 +50,7 @@ func BenchmarkTenThousandWait(b *testing.B) {
 				case served <- struct{}{}:
 				case <-ctx.Done():
 				}
+				p.FirstToken()
 				p.Succeed(Usage{Input: 300, Output: 200})
 			}
 		})

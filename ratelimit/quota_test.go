@@ -199,7 +199,7 @@ func TestRefusalsAtRandomDoNotSlowAJobDown(t *testing.T) {
 	for _, o := range []Options{{}, {RequestsPerMinute: 20_000, TokensPerMinute: 1e7}} {
 		for _, p := range []float64{0.01, 0.1, 0.25} {
 			o.Concurrency, o.Start.Concurrency = 64, 64 // only refusals slow it down
-			can := 64 / ((1-p)*0.3 + p*0.05) * (1 - p) // served a second, at 0.3 s a call and 0.05 s a refusal
+			can := 64 / ((1-p)*0.3 + p*0.05) * (1 - p)  // served a second, at 0.3 s a call and 0.05 s a refusal
 			var all float64
 			const seeds = 4
 			for seed := range uint64(seeds) {
