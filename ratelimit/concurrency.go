@@ -111,6 +111,8 @@ type concurrency struct {
 	good     level     // the last level before it was raised
 	climbed  bool      // the limit has been raised with success since the knee was met
 	paced    level     // the last level whose speed is known
+	held     float64   // that speed when the limit was last set for it; 0: not yet known
+	resume   float64   // the limit to try first, after an outage; 0: none
 	bad      float64   // the lowest limit known to be too high; 0: none
 	growth   float64   // streams of the next try
 	next     time.Time // when that may be
@@ -178,7 +180,9 @@ func (c *concurrency) lasts() float64 {
 
 // overloaded notes an overload of a stream that began at t, one of so many in flight.
 func (c *concurrency) overloaded(now, t time.Time, inFlight int) step {
-	if took := now.Sub(t).Seconds(); c.took == 0 {
+	took := now.Sub(t).Seconds()
+	c.exposed = max(0, c.exposed-took) // its time says nothing of those that succeed
+	if c.took == 0 {
 		c.took = took
 	} else {
 		c.took += (took - c.took) / few
@@ -296,6 +300,9 @@ func (c *concurrency) prove(now time.Time) step {
 	if share <= max(halved*c.at, enough) || share > deaf {
 		c.wait(now, c.knee == byOverload, 0)
 		c.knee, c.bad = byOverload, c.before
+		if share > deaf {
+			c.resume = max(c.resume, c.before)
+		}
 		c.set(now, c.limit)
 		return step{}
 	}

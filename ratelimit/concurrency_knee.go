@@ -57,10 +57,16 @@ func (c *concurrency) succeeded(now time.Time, f *flight, output int64) step {
 			w.decode += now.Sub(f.first).Seconds()
 		}
 	}
-	if s.action != "" || c.trial || !c.ready() {
+	switch {
+	case s.action != "" || c.trial:
 		return s
+	case c.resume > c.limit && !c.stepped && w.overloads == 0 && w.ends >= max(few, c.limit):
+		l := w.level(c.limit)
+		return c.raise(now, &l, c.resume, "the service answers again")
+	case c.ready():
+		return c.judge(now)
 	}
-	return c.judge(now)
+	return s
 }
 
 // ready says that the turn is over: enough was seen, by streams that began and ended in it.
@@ -98,6 +104,7 @@ func (c *concurrency) judge(now time.Time) step {
 		return c.surface(now, &l)
 	}
 	if !l.used {
+		c.stepped = false // that cannot be judged
 		c.ease(&l)
 		c.set(now, c.limit)
 		return step{}
@@ -119,12 +126,31 @@ func (c *concurrency) judge(now time.Time) step {
 	}
 	if l.ends >= samplesSpeed && l.speed > 0 {
 		c.paced = l
-	}
-	if c.knee == bySpeed && !c.stepped && l.ends >= samplesSpeed && l.speed > c.good.speed/slower {
-		c.next, c.good.speed = now, l.speed
+		if c.knee == bySpeed && !c.stepped {
+			if s := c.news(now, &l); s.action != "" {
+				return s
+			}
+		}
 	}
 	c.ease(&l)
 	return c.grow(now, &l)
+}
+
+// news looks for a change of what a service does whose token rate is the knee: it shows in the speed of a stream. Lowering the limit too far is
+// mended by the next try for more, which is due at once.
+func (c *concurrency) news(now time.Time, l *level) step {
+	change := l.speed / c.held
+	switch {
+	case c.held == 0:
+		c.held = l.speed
+	case change > 1/slower:
+		c.next, c.held = now, l.speed
+	case change < slower:
+		c.next, c.patience, c.held = now, patienceLeast, 0
+		c.set(now, max(1, l.limit*change*margin))
+		return step{"shrink", "every stream is slower", l.limit, c.limit}
+	}
+	return step{}
 }
 
 // ease lets the unloaded first token follow one that came without a queue: near the knee, downwards only.
@@ -204,9 +230,15 @@ func (c *concurrency) wait(now time.Time, failed bool, overloads float64) {
 
 // back ends a raise of the limit that has shown a knee.
 func (c *concurrency) back(now time.Time, k knee, limit float64, reason string) step {
-	from := c.limit
-	c.wait(now, c.knee == k, c.turn.overloads)
-	c.knee, c.bad, c.stepped, c.climbed = k, from, false, false
+	from, cost := c.limit, c.turn.overloads
+	if c.resume > 0 {
+		c.resume, cost = 0, 0
+	}
+	c.wait(now, c.knee == k, cost)
+	if c.bad <= limit || c.bad > from {
+		c.bad = from
+	}
+	c.knee, c.stepped, c.climbed, c.held = k, false, false, 0
 	c.set(now, limit)
 	return step{"shrink", reason, from, c.limit}
 }
@@ -215,6 +247,9 @@ func (c *concurrency) back(now time.Time, k knee, limit float64, reason string) 
 func (c *concurrency) grow(now time.Time, l *level) step {
 	passed := c.stepped
 	c.stepped, c.climbed = false, c.climbed || passed
+	if passed && c.limit >= c.resume {
+		c.resume = 0
+	}
 	if passed && c.knee != noKnee {
 		c.patience = patienceLeast
 		c.growth *= 2
@@ -230,9 +265,14 @@ func (c *concurrency) grow(now time.Time, l *level) step {
 		c.set(now, c.limit)
 		return step{}
 	}
+	return c.raise(now, l, max(c.limit+1, c.target()), "no sign of a knee")
+}
+
+// raise raises the limit, to be judged by what it was.
+func (c *concurrency) raise(now time.Time, l *level, limit float64, reason string) step {
 	c.good, c.stepped = *l, true
-	c.set(now, max(c.limit+1, c.target()))
-	return step{"grow", "no sign of a knee", l.limit, c.limit}
+	c.set(now, limit)
+	return step{"grow", reason, l.limit, c.limit}
 }
 
 // target is the next limit to try.

@@ -422,6 +422,19 @@ func TestTimeoutsDoNotShrinkTheLimit(t *testing.T) {
 	}
 }
 
+// After an outage the limit is what it was, as soon as the service answers.
+func TestStreamsComeBackAfterAnOutage(t *testing.T) {
+	s := newCrowd(model{after: 2 * time.Second}, Options{Concurrency: 128}, 1)
+	s.run(2 * time.Minute)
+	s.model.fails = 1
+	s.run(time.Minute)
+	low := s.core.streams.limit
+	s.model.fails = 0
+	if took := s.until(128); low > 64 || took > 30*time.Second {
+		t.Errorf("limit %v in the outage, want it low; back after %v, want 30s%s", low, took, s.history())
+	}
+}
+
 // Overloads that come whatever the load take streams away for a moment only.
 func TestOverloadsAtRandomAreFoundOut(t *testing.T) {
 	for seed := range uint64(3) {

@@ -44,12 +44,12 @@ func TestConcurrencyFallsOnlyWhereItHelps(t *testing.T) {
 			}
 		}
 		least := o.c.limit
-		for range 120 {
+		for range 240 {
 			o.turns(1, constant(0.6))
 			least = min(least, o.c.limit)
 		}
 		if least > 0.7*64 || o.c.limit < 0.8*64 {
-			t.Errorf("seed %d: limit %v two minutes into 60 %% of overloads, %v at least; want it to fall, and be given back", seed, o.c.limit, least)
+			t.Errorf("seed %d: limit %v four minutes into 60 %% of overloads, %v at least; want it to fall, and be given back", seed, o.c.limit, least)
 		}
 		if o.turns(120, constant(0.1)); o.c.limit < 0.8*64 {
 			t.Errorf("seed %d: limit %v two minutes later, want it back", seed, o.c.limit)
