@@ -13,6 +13,7 @@ const (
 	baseFirst  = 0.1  // the share of overloads that counts as usual, while nothing more is known
 	baseOver   = 1000 // outcomes over which that share is a running mean
 	baseMost   = 0.75
+	aboveUsual = 0.05             // a share so little above the usual is usual too
 	deaf       = 0.95             // a share of overloads that says nothing about streams: the service is down
 	risen      = 11.5             // ln(100,000), the odds at which the share counts as risen,
 	suspect    = 7.0              // and those after the limit was raised
@@ -199,13 +200,16 @@ func (c *concurrency) overloaded(now, t time.Time, inFlight int) step {
 			c.run, c.over = w.starts, w.overloads
 			return c.fall(now, c.served(inFlight, now.Sub(w.began)), "more overloads than usual")
 		}
-	case c.alarm && c.run >= min(proof/2, c.limit):
+	case c.alarm && c.run >= min(proof/2, 2*c.limit):
 		c.alarm, c.odds = false, 0
 		served := c.served(inFlight, now.Sub(c.asked))
 		switch {
 		case evidence(c.base, c.run, c.over) > 0:
 			return c.fall(now, served, "more overloads than usual")
-		case c.over > tooMany*c.run && now.After(c.again):
+		case c.over <= tooMany*c.run || now.Before(c.again):
+		case c.run < min(proof, 4*c.limit): // there is no hurry
+			c.alarm = true
+		default:
 			return c.fall(now, served, "would fewer streams be overloaded as often?")
 		}
 	case !c.alarm && (c.odds >= risen || c.base > tooMany && now.After(c.again)):
@@ -262,7 +266,7 @@ func (c *concurrency) note(now, t time.Time, overload float64) step {
 
 // evidence is the logarithm of the odds that the share of overloads is clearly above the usual, after so many of so many streams.
 func evidence(usual, streams, overloads float64) float64 {
-	usual = min(usual+0.05, baseMost)
+	usual = min(usual+aboveUsual, baseMost)
 	high := max(0.3, usual+0.2)
 	return overloads*math.Log(high/usual) - (streams-overloads)*math.Log((1-usual)/(1-high))
 }
@@ -275,7 +279,7 @@ func (c *concurrency) started(now time.Time) {
 		return
 	}
 	c.ends++
-	if c.ends >= min(proof, max(proof/5, 2*c.limit)) {
+	if c.ends >= min(proof, max(proof/5, 4*c.limit)) {
 		c.cohort = now
 	}
 }
@@ -297,6 +301,8 @@ func (c *concurrency) prove(now time.Time) step {
 	share := c.overload / c.ends
 	// A service that can do no more does as much for fewer streams, so of those a larger part: half of that way will do.
 	enough := 1 - (1-c.at)*math.Sqrt(c.before/c.limit)
+	c.doubt = min(max(2*c.doubt, doubtLeast), doubtMost)
+	c.again = now.Add(c.doubt)
 	if share <= max(halved*c.at, enough) || share > deaf {
 		c.wait(now, c.knee == byOverload, 0)
 		c.knee, c.bad = byOverload, c.before
@@ -307,8 +313,6 @@ func (c *concurrency) prove(now time.Time) step {
 		return step{}
 	}
 	c.base, c.mean, c.odds = max(baseFirst, share), share, 0
-	c.doubt = min(max(2*c.doubt, doubtLeast), doubtMost)
-	c.again = now.Add(c.doubt)
 	from := c.limit
 	c.set(now, max(c.limit, c.before))
 	return step{"undo", "fewer streams are overloaded as often", from, c.limit}

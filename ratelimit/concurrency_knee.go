@@ -258,7 +258,7 @@ func (c *concurrency) grow(now time.Time, l *level) step {
 			c.bad = 0
 		}
 	}
-	if c.limit >= c.most || c.knee != noKnee && now.Before(c.next) {
+	if c.limit >= c.most || l.share > c.base+aboveUsual+l.doubt || c.knee != noKnee && now.Before(c.next) {
 		if c.knee == byQueue && now.Sub(c.measured) > remeasure {
 			return c.dive(now, l, 0, "what is an unloaded first token?")
 		}

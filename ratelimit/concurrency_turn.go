@@ -37,12 +37,13 @@ type level struct {
 	ends  float64 // streams seen from beginning to end,
 	out   float64 // and mean tokens of output of those
 	speed float64 // tokens a second of one stream; 0: not known
-	share float64 // of overloads among those that began
+	share float64 // of overloads among those that began,
+	doubt float64 // and its standard error, at most
 	used  bool    // the limit kept streams waiting
 }
 
 func (t *turn) level(limit float64) level {
-	l := level{limit: limit, n: t.n, ends: t.ends, share: (t.overloads + 1) / (t.starts + few)}
+	l := level{limit: limit, n: t.n, ends: t.ends, share: (t.overloads + 1) / (t.starts + few), doubt: 0.5 / math.Sqrt(t.starts+1)}
 	if t.n > 0 {
 		l.mean, l.input = t.wait/t.n, t.input/t.n
 	}

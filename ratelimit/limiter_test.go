@@ -515,7 +515,7 @@ func TestDailyRefusalTriesAtGrowingGaps(t *testing.T) {
 func TestOverloadShrinksAndSuccessGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, Options{Concurrency: 20})
-		for range 2 { // turns: the second is for sure no accident
+		for range 3 { // turns: by the third it is for sure no accident
 			var ps []Permit
 			for range 20 {
 				ps = append(ps, acquire(t, l, small))
