@@ -12,49 +12,51 @@ const (
 
 	baseFirst  = 0.1  // the share of overloads that counts as usual, while nothing more is known
 	baseOver   = 1000 // outcomes over which that share is a running mean
-	baseMost   = 0.75
-	aboveUsual = 0.05             // a share so little above the usual is usual too
-	deaf       = 0.95             // a share of overloads that says nothing about streams: the service is down
-	risen      = 11.5             // ln(100,000), the odds at which the share counts as risen,
-	suspect    = 7.0              // and those after the limit was raised
-	doubtLeast = 30 * time.Second // between trials of a share that is high, though usual
-	doubtMost  = 10 * time.Minute
-	tooMany    = 0.2 // what is high
-	proof      = 200 // outcomes that tell whether a smaller limit has helped; four turns where that is less, and a fifth at least
-	halved     = 0.5 // it has if the share fell to this part of what it was, or see prove
+	baseMost   = 0.75 // a share above it is compared as if this were usual
+	aboveUsual = 0.05 // a share so little above the usual is usual too
+	deaf       = 0.95 // a share of overloads that says nothing about streams: the service is down
+	risen      = 11.5 // ln(100,000), the odds at which the share counts as risen,
+	suspect    = 7.0  // and those after the limit was raised
+	proof      = 200  // streams that tell whether a smaller limit has helped; four turns where that is less, and a fifth at least
+	halved     = 0.5  // it has if the share fell to this part of what it was; see prove for where it was high
+
+	tooMany    = 0.2              // a share that is asked about again, though usual
+	doubtLeast = 30 * time.Second // so long after the last trial, doubled each time,
+	doubtMost  = 10 * time.Minute // up to this
 )
 
 // The law of the knee.
 const (
 	firstLimit = 32.0 // streams to begin with, and
 	faster     = 1.5  // times as many for every turn without a sign of the knee
-	elastic    = 0.45 // the power of its own growth that throughput must grow by: a fifth for half as many streams again
-	tell       = 1.2  // the least growth for which that can be told
-	margin     = 1.2  // streams held, of those at which throughput stopped growing
-	bigger     = 1.25 // a try for more where throughput has stopped growing
-	slower     = 0.75 // a stream of this part of its former speed is news
+	usedLeast  = 0.25 // the part of a turn in which the limit must have kept streams waiting, to count as in use
 
-	leastQueue   = 0.5 // streams waiting in the service that count as a queue,
-	leastWait    = 0.1 // and the part of an unloaded first token that they must add,
-	certain      = 3.0 // and in how many standard errors,
-	certainEarly = 4.0 // and so many before the turn is over
-	early        = 8
-	certainFirst = 4.0  // so many while little is known
-	dip          = 32.0 // a dip takes one of so many streams more than wait
+	elastic = 0.45 // the power of its own growth that throughput must grow by: a fifth for half as many streams again
+	tell    = 1.2  // the least growth for which that can be told
+	margin  = 1.2  // times the streams at which throughput stopped growing are held
+	bigger  = 1.25 // times as many are a try for more, where throughput has stopped growing
+	slower  = 0.75 // times its former speed a stream is news
+
+	leastQueue   = 0.5  // streams waiting in the service that count as a queue,
+	leastWait    = 0.1  // and the part of an unloaded first token that they must add,
+	certain      = 3.0  // in so many standard errors,
+	certainFirst = 4.0  // or so many as long as no knee is known,
+	certainEarly = 4.0  // or before the turn is over,
+	early        = 8    // which is looked at every so many first tokens
+	dip          = 32.0 // a dip takes one of so many streams more than those that wait
 
 	samples      = 100  // first tokens, or one and a half turns, that tell how many wait
 	samplesFast  = 16   // the same where only a long queue matters
 	samplesSpeed = 16   // streams that tell how fast one is
-	longTurn     = 20.0 // seconds, the longest time to wait for streams to end
+	longTurn     = 20.0 // seconds, the longest time to wait for streams to end,
 	longest      = 60.0 // and for first tokens
-	usedLeast    = 0.25
-	baseKeeps    = 200 // first tokens over which the unloaded one is a running mean
+	baseKeeps    = 200  // first tokens over which the unloaded one is a running mean
 
-	patienceLeast = 15 * time.Second // between tries for more
-	patienceMost  = 85 * time.Second
-	price         = 0.01 // the share of overloads that such tries may make,
-	paidMost      = 10 * time.Minute
-	remeasure     = 5 * time.Minute
+	patienceLeast = 15 * time.Second // between tries for more, doubled each time they fail,
+	patienceMost  = 85 * time.Second // up to this
+	price         = 0.01             // the share of overloads that such tries may make,
+	paidMost      = 10 * time.Minute // unless they would be rarer than this
+	remeasure     = 5 * time.Minute  // between dips that ask a queueing service for its unloaded time
 )
 
 // A knee is what the limit of streams is held back by.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -65,6 +66,79 @@ func TestConcurrencyFallsOnlyWhereItHelps(t *testing.T) {
 		}
 		if sum < 15 || sum > 32 {
 			t.Errorf("seed %d: limit %.1f on average, want about 20, which the service can serve", seed, sum)
+		}
+	}
+}
+
+// What the input adds is learned where records differ, and a queue that all of them share is not taken for it.
+func TestSlopeLearnsWhatTheInputAdds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 5))
+	var s, same slope
+	for i := range 400 {
+		input := float64(500 + 4500*rng.IntN(2))
+		queue := 0.0
+		if i >= 200 {
+			queue = 3
+		}
+		s.learn(0.2+input*0.001+queue+0.1*rng.NormFloat64(), input)
+		same.learn(0.5+0.1*rng.NormFloat64(), input)
+	}
+	if got := s.each(); math.Abs(got-0.001) > 0.0002 {
+		t.Errorf("a token of input adds %v s, want 0.001", got)
+	}
+	if got := same.each(); got != 0 {
+		t.Errorf("a token of input adds %v s, want nothing told from noise", got)
+	}
+	if got := same.deviation(); math.Abs(got-0.1) > 0.02 {
+		t.Errorf("deviation %v s, want 0.1", got)
+	}
+}
+
+func TestGainIsToldFromTheSpeedOfAStream(t *testing.T) {
+	for name, tt := range map[string]struct {
+		now  level
+		want float64 // of 100 streams with first tokens after 0.5 s and 50 tokens a second
+	}{
+		"as fast":             {level{limit: 150, mean: 0.5, speed: 50, out: 175, ends: 99}, 1.5},
+		"a shared token rate": {level{limit: 150, mean: 0.5, speed: 50 * 3.5 / 5.5, out: 175, ends: 99}, 1},
+		"a queue":             {level{limit: 150, mean: 2.5, speed: 50, out: 175, ends: 99}, 1},
+		"too few more":        {level{limit: 110, mean: 0.5, speed: 50, out: 175, ends: 99}, math.Inf(1)},
+		"too few have ended":  {level{limit: 150, mean: 0.5, speed: 50, out: 175, ends: 9}, math.Inf(1)},
+	} {
+		c := newConcurrency(1000, 100, epoch)
+		c.paced = level{limit: 100, mean: 0.5, speed: 50, ends: 99}
+		c.exposed, c.ended = 400, 100
+		if got := c.gain(&tt.now); got != tt.want && !(math.Abs(got-tt.want) < 1e-9) {
+			t.Errorf("%s: gain %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestStreamsBeginWithWhatWasLearned(t *testing.T) {
+	for name, tt := range map[string]struct {
+		o    Options
+		want int
+	}{
+		"nothing":            {Options{Concurrency: 256}, 32},
+		"less than the most": {Options{Concurrency: 256, Start: Learned{Concurrency: 70}}, 70},
+		"more than the most": {Options{Concurrency: 50, Start: Learned{Concurrency: 70}}, 50},
+		"a small most":       {Options{Concurrency: 5}, 5},
+	} {
+		if got := int(newCore(tt.o, epoch).streams.limit); got != tt.want {
+			t.Errorf("%s: %d streams, want %d", name, got, tt.want)
+		}
+	}
+	s := newCrowd(model{slots: 64}, Options{Concurrency: 256}, 1)
+	if got := s.core.learned(epoch).Concurrency; got != 0 {
+		t.Errorf("learned %d streams of nothing, want 0", got)
+	}
+	s.run(10 * time.Minute)
+	if got := s.core.learned(s.wall()).Concurrency; got < 62 || got > 67 {
+		t.Errorf("learned %d streams of a service with 64 slots", got)
+	}
+	for i, d := range s.told {
+		if d.From == d.To || d.Reason == "" || d.At.IsZero() || i > 0 && d.From != s.told[i-1].To {
+			t.Errorf("decision %d: %+v, want it to go on from the one before", i, d)
 		}
 	}
 }

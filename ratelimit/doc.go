@@ -63,7 +63,32 @@
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //
-// Overloads (503, timeouts) are not about quotas: where their share rises above the usual, which is taken to be a tenth at first,
-// they shrink the number of streams in flight to 0.7 of it, at most every 5 s. Successes raise it again by a
-// twentieth for each full turn. If fewer streams did not lower the share, that share is usual from then on.
+// # Streams in flight
+//
+// Provisioned capacity, and services that queue rather than refuse, have a knee: more streams in flight than that bring no more,
+// they only wait. The limit of streams looks for it, apart from the pace: a refusal says nothing here.
+//
+// It begins at 32 (or at what an earlier run learned) and is half as high again for each turn, the mean time of a stream, that
+// kept it in use and showed no knee; [Options].Concurrency bounds it. A limit that is not in use does not move. The signs of
+// a knee:
+//
+//   - A queue. First tokens that come later than unloaded ones, times the streams served a second, are the streams that wait
+//     (Little's law). A tenth of an unloaded first token, and half a stream, is tolerated; three standard errors are noise. The
+//     unloaded time is that of the first eight streams, then of every turn without a queue; near the knee it only falls. What
+//     a token of input adds is learned from neighbours and taken out. The limit goes back by those who wait.
+//   - No gain. If a fifth more streams or more bring less throughput than the 0.45th power of that (a fifth for half as many again),
+//     told from the tokens a second of one stream, they share a token rate. Of the streams at which it stopped growing 1.2 times
+//     as many are kept, and fewer as soon as each stream has become slower by a quarter.
+//   - Overloads (503, timeouts), if their share is above the usual, which is taken to be a tenth at first. After the limit
+//     was raised it goes back to where it was; else it falls to 0.7, or to the streams that are served if these are fewer, 0.35 at least.
+//
+// Whatever lowers the limit is tried by what it changes. If fewer streams have not brought first tokens sooner, these are
+// the unloaded ones from then on, and the limit is what it was: a service has its day. If fewer have not lowered the share of overloads, that share is
+// usual, and asked about again after 30 s, then 1 min, up to 10 min. A share above 95 % is an outage: the limit is back after
+// a turn without any.
+//
+// Past a knee the limit feels its way: a stream or a 64th more, then twice that, if the last try stood; a quarter more where a token
+// rate is shared; half of the way to what was too much where overloads came. After a try that failed the next waits 15 s,
+// then twice as long, up to 85 s, and as long as keeps its overloads at 1 % of the requests. Every 5 min a queueing
+// service is asked by a dip of one stream or 3 % for its unloaded time.
 package ratelimit
