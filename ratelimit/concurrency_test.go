@@ -94,6 +94,23 @@ func TestSlopeLearnsWhatTheInputAdds(t *testing.T) {
 	}
 }
 
+func TestLongInputsAreNotTakenForAQueue(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 6))
+	c := newConcurrency(64, 64, epoch)
+	for range 400 {
+		input := float64(500 + 4500*rng.IntN(2))
+		c.slope.learn(0.2+input*0.001+0.1*rng.NormFloat64(), input)
+	}
+	c.unloaded = level{n: 200, mean: 0.7, input: 500}
+	long, queue := level{n: 100, mean: 5.2, input: 5000}, level{n: 100, mean: 1.7, input: 500}
+	if got := c.queued(&long, 10); got > c.tolerated(10) {
+		t.Errorf("%v streams wait, want none: the inputs are long", got)
+	}
+	if got := c.queued(&queue, 10); math.Abs(got-10) > 0.1 {
+		t.Errorf("%v streams wait, want 10: a second each, 10 a second", got)
+	}
+}
+
 func TestGainIsToldFromTheSpeedOfAStream(t *testing.T) {
 	for name, tt := range map[string]struct {
 		now  level
