@@ -91,6 +91,9 @@ func (f *setting) schema() schemaNode {
 		}
 	case *float64:
 		what = number("number")
+		if *p != 0 {
+			node.Default = *p
+		}
 	case *Bytes:
 		what = schemaNode{AnyOf: []schemaNode{number("integer"), {
 			Type: "string", Pattern: bytesPattern.String(),

@@ -66,7 +66,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 	}
 	s.runner, err = pipeline.New(pipeline.Config{
 		Source: r, Model: j.model, Store: store, Limiter: limiter, Observer: watching, Notify: j.printer.Note,
-		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts,
+		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts, RetryShare: j.spec.RetryBudget,
 		FirstTokenTimeout: j.spec.FirstTokenTimeout, IdleTimeout: j.spec.IdleTimeout, Timeout: j.spec.Timeout,
 		MaxBuffer: int64(j.spec.MaxBuffer), Drain: j.spec.Drain, CommitInterval: j.spec.CommitInterval,
 		Proven: counts().Succeeded > 0, Retry: j.state != nil && j.state.ToRetry() > 0,

@@ -46,6 +46,7 @@ type Spec struct {
 	NoLearned   bool    // start from nothing, not from what an earlier run learned
 	MaxTokens   int64   // for the short form of a record only
 	MaxAttempts int     // per record, throttled ones not counted
+	RetryBudget float64 // retries of failed calls for each record sent, waits for quota not counted
 
 	FirstTokenTimeout time.Duration // per attempt
 	IdleTimeout       time.Duration // per attempt, between two events
@@ -70,6 +71,7 @@ func Defaults() Spec {
 		Concurrency:       32,
 		MaxTokens:         4096,
 		MaxAttempts:       5,
+		RetryBudget:       0.2,
 		FirstTokenTimeout: 10 * time.Minute,
 		IdleTimeout:       5 * time.Minute,
 		Timeout:           60 * time.Minute,
@@ -194,6 +196,12 @@ var settings = []setting{
 	{
 		name: "max-attempts", at: func(s *Spec) any { return &s.MaxAttempts },
 		help: "attempts for each record; being throttled counts as none", least: 1, most: 1000,
+	},
+	{
+		name: "retry-budget", at: func(s *Spec) any { return &s.RetryBudget },
+		help: "retries of failed calls for each record sent: 0.2 adds one call in five at most, while there are new records " +
+			"to send; what is over waits, it does not fail",
+		least: 0.01, most: 10,
 	},
 	{
 		name: "first-token-timeout", at: func(s *Spec) any { return &s.FirstTokenTimeout },

@@ -32,7 +32,7 @@ func TestValidate(t *testing.T) {
 			`--http-version: expected one of 2, 1.1, not ""`,
 			"--concurrency: expected a whole number from 1 to 10000, not \"0\"",
 			"--max-tokens: expected a whole number of at least 1, not \"0\"",
-			"--max-attempts: ", "--first-token-timeout: ", "--idle-timeout: ", "--timeout: ", "--max-buffer: ",
+			"--max-attempts: ", "--retry-budget: ", "--first-token-timeout: ", "--idle-timeout: ", "--timeout: ", "--max-buffer: ",
 			"--drain: ", "--commit-interval: ", "--rows: ", "--progress: ", "--model: ", "--output: ",
 		}},
 		"standard output": {func(s *Spec) { s.Output = "-" }, nil},

@@ -17,7 +17,10 @@ type task struct {
 	rec *Record
 	req *Request
 
-	order    int       // among the records sent, from 1; the dispatcher's
+	order     int // among the records sent, from 1; the dispatcher's
+	firstSent int // among the calls sent, its first
+	sent      int // among the calls sent, its last
+
 	attempts int       // failed ones that count
 	first    time.Time // first attempt's start
 	due      time.Time // when it may go again
@@ -28,6 +31,12 @@ type task struct {
 	failedAt time.Time // when it failed last
 	own      bool      // it failed while others, sent later, were answered: the fault may be its own
 	counted  bool      // a failure of it is or was in the health window
+
+	spared bool // it was out of attempts, and goes once more
+
+	owes bool // its next call is a retry, to be paid from the retry account
+	paid bool // and was, for the call under way
+	free bool // it goes although it does not pay
 
 	throttles     int   // refusals that were this record's own
 	throttleRow   int   // refusals in a row, for its backoff
@@ -216,10 +225,10 @@ func (w *worker) settle(p ratelimit.Permit, t *task, o *outcome) {
 	if o.err.Content {
 		used = ratelimit.Usage{Input: t.req.InputTokens, Output: int64(len(o.err.Partial)+3) / 4}
 	}
-	switch o.err.Kind {
-	case Throttled:
+	switch {
+	case o.err.Kind == Throttled:
 		p.Throttled(o.err.Daily)
-	case Overload:
+	case o.err.Kind == Overload && !t.probe: // a probe that fails says that the outage lasts, not how much the service takes
 		p.Overloaded(used)
 	default:
 		p.Fail(used)

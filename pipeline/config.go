@@ -19,6 +19,10 @@ type Config struct {
 	ModelID     string // for the rows
 	Concurrency int    // streams in flight at most; default 32
 	MaxAttempts int    // per record, throttles not counted; default 5
+	// RetryShare is how many calls may be retries of overload and transient failures for each record sent, beside
+	// a float of one window of calls and a slow trickle; default 0.2. Waits for quota and probes do not count. A
+	// retry past it waits, it does not fail.
+	RetryShare float64
 
 	FirstTokenTimeout time.Duration // attempt's start → first content; default 10 min
 	IdleTimeout       time.Duration // silence after the first content; default 5 min
@@ -47,14 +51,16 @@ func (c *Config) setDefaults() error {
 	}
 	setDefault(&c.Concurrency, 32)
 	setDefault(&c.MaxAttempts, 5)
+	setDefault(&c.RetryShare, 0.2)
 	setDefault(&c.FirstTokenTimeout, 10*time.Minute)
 	setDefault(&c.IdleTimeout, 5*time.Minute)
 	setDefault(&c.Timeout, time.Hour)
 	setDefault(&c.MaxBuffer, 256<<20)
 	setDefault(&c.Drain, 25*time.Second)
 	setDefault(&c.CommitInterval, 200*time.Millisecond)
-	if c.Concurrency < 0 || c.MaxAttempts < 0 || c.MaxBuffer < 0 {
-		return fmt.Errorf("pipeline: Concurrency %d, MaxAttempts %d and MaxBuffer %d must not be negative", c.Concurrency, c.MaxAttempts, c.MaxBuffer)
+	if c.Concurrency < 0 || c.MaxAttempts < 0 || c.MaxBuffer < 0 || !(c.RetryShare > 0) {
+		return fmt.Errorf("pipeline: Concurrency %d, MaxAttempts %d, MaxBuffer %d and RetryShare %v must not be negative",
+			c.Concurrency, c.MaxAttempts, c.MaxBuffer, c.RetryShare)
 	}
 	if c.Observer == nil {
 		c.Observer = nobody{}

@@ -24,8 +24,10 @@ type dispatcher struct {
 	results  chan<- *Result
 
 	ready       []*task // may go now
+	retries     []*task // may go as far as the retry account reaches
+	aside       []*task // fail by themselves: go when nothing new can
 	waiting     dueHeap // for their next attempt
-	condemned   []*task // out of attempts, while an outage may be the reason
+	condemned   []*task // out of attempts, until a later call tells whether an outage is the reason
 	active      int     // handed to workers
 	taking      bool    // more may come from intake
 	stopping    bool    // nothing goes any more
@@ -36,6 +38,13 @@ type dispatcher struct {
 	health      *health
 	admitted    admissions
 	firstTokens ring // of the last answers
+	account     retryAccount
+	thirsty     time.Time // since when nothing new has come although it was asked for; zero otherwise
+
+	sends        int   // calls handed to workers
+	lastAnswered int   // the latest of them that was answered
+	firsts       tally // how the first calls of records went
+	again        tally // how the calls after a failure went
 
 	notReady time.Time // since when the model was not, and no call succeeded; zero otherwise
 
@@ -51,16 +60,31 @@ func newDispatcher(r *Runner, in <-chan intake, tasks chan<- *task, outcomes <-c
 		Runner: r, intake: in, tasks: tasks, outcomes: outcomes, results: results,
 		taking: true, judged: r.cfg.Proven, firstBound: firstSent,
 		gate: gate{mode: Running}, health: newHealth(r.cfg.Concurrency),
+		account: newRetryAccount(r.cfg.RetryShare, r.cfg.Concurrency, time.Now()),
 	}
 }
 
 // held counts the records that are neither new nor in flight.
 func (d *dispatcher) held() int {
-	n := len(d.ready) + d.waiting.Len() + len(d.condemned)
+	n := len(d.ready) + len(d.retries) + len(d.aside) + d.waiting.Len() + len(d.condemned)
 	if d.gate.confirm != nil {
 		n++
 	}
 	return n
+}
+
+// all yields the records that are held.
+func (d *dispatcher) all(yield func(*task) bool) {
+	for _, line := range [...][]*task{d.ready, d.retries, d.aside, d.waiting, d.condemned} {
+		for _, t := range line {
+			if !yield(t) {
+				return
+			}
+		}
+	}
+	if d.gate.confirm != nil {
+		yield(d.gate.confirm)
+	}
 }
 
 // maxHeld bounds them.
@@ -75,12 +99,16 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 	for {
 		now := time.Now()
 		d.wake(now)
+		d.account.flow(now, d.trickle(now))
 		d.parked.Store(int64(d.held()))
+		d.deferred.Store(int64(d.unpaid()))
 		switch {
 		case d.starved():
 			d.outage(now, d.condemned[0].failure)
 		case d.hopeless():
 			d.reopen()
+		case d.active == 0 && d.endsInOutage():
+			d.outageAtEnd(now)
 		}
 		if d.finished() {
 			return d.verdict()
@@ -97,6 +125,7 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		if next == nil && !d.stopping && writable && d.takes() {
 			in = d.intake
 		}
+		d.thirst(in != nil, now)
 		timer.Reset(d.sleep(now))
 
 		select {
@@ -158,12 +187,16 @@ func (d *dispatcher) stop(err error) {
 	d.stopWork()
 }
 
-// takes reports whether a new record may come in.
+// takes reports whether a new record may come in. While the gate is shut it is for a probe alone, and goes past the
+// bound: records that fail by themselves may be all that is held, and never prove the service well.
 func (d *dispatcher) takes() bool {
-	if !d.taking || d.held() >= d.maxHeld() {
+	switch {
+	case !d.taking:
 		return false
+	case d.gate.open():
+		return d.held() < d.maxHeld()
 	}
-	return d.gate.open() || d.fresh() < 0 // or something new to probe with
+	return d.fresh() < 0 && d.held() < 2*d.maxHeld()
 }
 
 // starved reports whether nothing goes on because all that is held is out of attempts: no success tells
@@ -179,12 +212,17 @@ func (d *dispatcher) hopeless() bool {
 	if d.gate.mode != Outage || d.taking || d.active > 0 || d.stopping || d.held() == 0 {
 		return false
 	}
-	notOwn := func(t *task) bool { return !t.own }
-	return !slices.ContainsFunc(d.ready, notOwn) && !slices.ContainsFunc(d.waiting, notOwn)
+	for t := range d.all {
+		if !t.own {
+			return false
+		}
+	}
+	return true
 }
 
 // take lets a record in, or learns that there are no more.
 func (d *dispatcher) take(next intake) {
+	d.thirsty = time.Time{}
 	switch {
 	case next.err != nil:
 		d.taking = false
@@ -213,11 +251,24 @@ func (d *dispatcher) followStore(state storeState) {
 	}
 }
 
-// wake moves tasks whose time has come from waiting to ready.
+// wake lines up tasks whose time has come.
 func (d *dispatcher) wake(now time.Time) {
 	for d.waiting.Len() > 0 && !d.waiting[0].due.After(now) {
-		d.ready = append(d.ready, heap.Pop(&d.waiting).(*task))
+		t := heap.Pop(&d.waiting).(*task)
+		line := d.lineOf(t)
+		*line = append(*line, t)
 	}
+}
+
+// lineOf is where a task belongs that may go as far as its own waiting goes.
+func (d *dispatcher) lineOf(t *task) *[]*task {
+	switch {
+	case !t.owes:
+		return &d.ready
+	case t.own:
+		return &d.aside
+	}
+	return &d.retries
 }
 
 // sleep is how long nothing happens by itself.
@@ -225,6 +276,11 @@ func (d *dispatcher) sleep(now time.Time) time.Duration {
 	next := now.Add(time.Hour)
 	if d.waiting.Len() > 0 && d.waiting[0].due.Before(next) {
 		next = d.waiting[0].due
+	}
+	for _, at := range d.turns(now) {
+		if at.After(now) && at.Before(next) {
+			next = at
+		}
 	}
 	if len(d.condemned) > 0 && d.active == 0 {
 		next = now.Add(min(next.Sub(now), time.Second)) // the reader may come to wait for room
@@ -235,15 +291,15 @@ func (d *dispatcher) sleep(now time.Time) time.Duration {
 	return max(next.Sub(now), 0)
 }
 
-// pick chooses what goes next, without taking it: records that come back before new ones,
-// and a single probe while the gate is shut.
+// pick chooses what goes next, without taking it: as [dispatcher.choose] says, and a single probe while the gate
+// is shut.
 func (d *dispatcher) pick(now time.Time) *task {
 	if d.gate.open() {
-		if len(d.ready) == 0 {
-			return nil
+		t := d.choose(now)
+		if t != nil {
+			t.probe = false
 		}
-		d.ready[0].probe = false
-		return d.ready[0]
+		return t
 	}
 	if d.gate.probing != nil || now.Before(d.gate.probeAt) {
 		return nil
@@ -266,8 +322,12 @@ func (d *dispatcher) candidate() *task {
 		return d.ready[fresh]
 	case len(d.ready) > 0:
 		return d.ready[0]
+	case len(d.retries) > 0:
+		return d.retries[0]
 	case d.waiting.Len() > 0:
 		return d.waiting[0]
+	case len(d.aside) > 0:
+		return d.aside[0]
 	}
 	return nil
 }
@@ -280,26 +340,43 @@ func (d *dispatcher) fresh() int {
 // sent takes a task that a worker has received out of its place.
 func (d *dispatcher) sent(t *task) {
 	d.active++
+	d.sends++
+	t.sent = d.sends
 	if t.order == 0 {
 		d.sentRecords++
-		t.order = d.sentRecords
+		t.order, t.firstSent = d.sentRecords, d.sends
 		t.lastAdmission = d.admitted.seq
+		d.account.earn(d.cfg.RetryShare)
 	}
-	switch place := slices.Index(d.ready, t); {
-	case t == d.gate.confirm:
-		d.gate.confirm = nil
-	case place == 0:
-		d.ready[0] = nil
-		d.ready = d.ready[1:]
-	case place > 0:
-		d.ready = slices.Delete(d.ready, place, place+1)
-	default:
-		heap.Pop(&d.waiting)
+	d.remove(t)
+	if t.owes && !t.probe && !t.free {
+		t.paid = true
+		d.account.spend()
 	}
 	if !d.gate.open() {
 		d.gate.probing = t
 		d.gate.probes++
 	}
+}
+
+// remove takes a task out of wherever it is held.
+func (d *dispatcher) remove(t *task) {
+	if t == d.gate.confirm {
+		d.gate.confirm = nil
+		return
+	}
+	for _, line := range [...]*[]*task{&d.ready, &d.retries, &d.aside} {
+		switch place := slices.Index(*line, t); {
+		case place == 0:
+			(*line)[0] = nil
+			*line = (*line)[1:]
+			return
+		case place > 0:
+			*line = slices.Delete(*line, place, place+1)
+			return
+		}
+	}
+	heap.Pop(&d.waiting)
 }
 
 // judge decides what an outcome means for its record and for the job.
@@ -310,6 +387,11 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 	if probe {
 		d.gate.probing = nil
 	}
+	if !o.admitted && o.fault == nil {
+		d.unsent(t)
+		return
+	}
+	t.owes, t.paid, t.free = false, false, false
 	switch {
 	case o.fault != nil:
 		if t.order <= d.firstBound {
@@ -318,11 +400,8 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 		t.rec.Fault = o.fault
 		d.results <- d.rejection(t.rec)
 		return
-	case !o.admitted:
-		d.ready = slices.Insert(d.ready, 0, t)
-		return
 	case o.err == nil:
-		d.succeed(t, o, probe)
+		d.succeed(t, o, now, probe)
 		return
 	case o.err.Kind == Interrupted:
 		return // no row: it is left
@@ -339,6 +418,8 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 	case JobFatal:
 		d.jobFatal(t, now, probe)
 	case RecordFatal:
+		d.lastAnswered = max(d.lastAnswered, t.sent)
+		d.count(t, false)
 		d.reopenIf(probe)
 		d.health.add(t, false, o.timing.Started)
 		d.fail(t)
@@ -347,8 +428,24 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 	}
 }
 
-func (d *dispatcher) succeed(t *task, o outcome, probe bool) {
+// unsent puts a task back whose call was not made.
+func (d *dispatcher) unsent(t *task) {
+	if t.paid {
+		t.paid = false
+		d.account.earn(1)
+	}
+	t.free = false
+	line := d.lineOf(t)
+	*line = slices.Insert(*line, 0, t)
+}
+
+func (d *dispatcher) succeed(t *task, o outcome, now time.Time, probe bool) {
 	d.answered = true
+	d.lastAnswered = max(d.lastAnswered, t.sent)
+	d.count(t, false)
+	if d.dry(now) {
+		d.account.earn(earnedByAnswer)
+	}
 	d.notReady = time.Time{}
 	d.judged = d.judged || t.order <= d.firstBound
 	d.reopenIf(probe)
@@ -356,7 +453,7 @@ func (d *dispatcher) succeed(t *task, o outcome, probe bool) {
 	d.admitted.admit(t.reservation())
 	d.firstTokens.add(o.timing.FirstToken)
 	if !d.health.suspect(d.cfg.MaxAttempts) {
-		d.release()
+		d.spare(t.sent, now)
 	}
 	d.budget.add(int64(len(o.response.Output) + len(o.response.Text)))
 	d.results <- &Result{
@@ -438,7 +535,9 @@ func (d *dispatcher) failed(t *task, o outcome, now time.Time, probe bool) {
 		return
 	}
 	d.reopenIf(probe)
+	d.count(t, true)
 	t.attempts++
+	t.owes = true
 	if !t.failedAt.IsZero() && d.health.wellSince(t.failedAt) {
 		t.own = true
 	}
@@ -453,24 +552,37 @@ func (d *dispatcher) failed(t *task, o outcome, now time.Time, probe bool) {
 		d.outage(now, t.failure)
 	case t.attempts < d.cfg.MaxAttempts:
 		d.park(t, now.Add(backoff(t.attempts, d.cfg.Rand)))
-	case d.health.suspect(d.cfg.MaxAttempts) && d.othersLeft():
+	case !t.own && (d.othersLeft() || d.endsInOutage(t)): // until a later call tells, see spare
 		d.condemned = append(d.condemned, t)
 	default:
 		d.fail(t)
 	}
 }
 
-// tellsOfOutage reports whether a failure says something of the service. It does not if others were answered
-// between this failure of the record and the one before, and not a second time if an answer had begun: records
-// that always fail are what is left at the end of any job, and no outage.
+// tellsOfOutage reports whether a failure says something of the service. It does not if that may lie in the record,
+// not a second time if an answer had begun, and not if hardly any record is answered that failed before: records that
+// always fail are what is left at the end of any job, and no outage.
 func (d *dispatcher) tellsOfOutage(t *task) bool {
 	switch {
-	case t.own, t.counted && t.failure.ofOneAnswer():
+	case t.counted && t.failure.ofOneAnswer(), t.sent != t.firstSent && d.again.share(d.health.size) > 0.6:
 		return false
-	case d.cfg.Retry:
-		return t.failure.Type == TypeConnectionError
 	}
-	return true
+	return d.blameless(t)
+}
+
+// blameless reports whether nothing is known by which a record itself may be at fault: others were answered between its last
+// two failures, or in an earlier session.
+func (d *dispatcher) blameless(t *task) bool {
+	return !t.own && (!d.cfg.Retry || t.failure.Type == TypeConnectionError)
+}
+
+// count notes how a call went while the service was there, as far as that was known.
+func (d *dispatcher) count(t *task, failed bool) {
+	if t.sent == t.firstSent {
+		d.firsts.add(failed)
+	} else {
+		d.again.add(failed)
+	}
 }
 
 // failedShut is for failures while the job as a whole waits. They cost no attempt, as long as there can be
@@ -483,7 +595,7 @@ func (d *dispatcher) failedShut(t *task, now time.Time, probe bool) {
 		d.gate.wait(now)
 	}
 	age := now.Sub(d.gate.since)
-	if probe && d.gate.mode == Outage && age >= outagePatience && !d.taking && d.fresh() < 0 {
+	if probe && d.gate.mode == Outage && age >= d.gate.patience && d.fresh() < 0 && (!d.taking || d.clogged(age)) {
 		if t.attempts++; t.attempts >= d.cfg.MaxAttempts {
 			d.fail(t)
 			return
@@ -497,15 +609,41 @@ func (d *dispatcher) failedShut(t *task, now time.Time, probe bool) {
 	}
 }
 
-// outage gives the attempts back that tripped it, and lets single probes find its end.
+// clogged reports whether no new record can come to prove the service well, and those that keep it out may be at fault: a tenth
+// of first calls fail in good times, or no outage lasts that long.
+func (d *dispatcher) clogged(age time.Duration) bool {
+	if !d.budget.waits() && d.takes() {
+		return false
+	}
+	return d.firsts.calls > 0 && d.usualFailures(0) >= 0.1 || age >= cloggedPatience
+}
+
+// outage lets single probes find the end of what most calls failed by.
 func (d *dispatcher) outage(now time.Time, why *InvokeError) {
-	d.health.giveBack()
+	d.forgive(now)
+	d.shut(Outage, now, fmt.Sprintf("nearly all of the last %d calls failed (%s): waiting for the service, one call at a time", d.health.size, Clip(why.Error())))
+	d.gate.patience = outagePatience
+}
+
+// forgive gives back what the failures that tripped an outage cost: attempts, and the retry account's.
+func (d *dispatcher) forgive(now time.Time) {
+	first, again := d.health.giveBack()
+	d.firsts.forget(first)
+	d.again.forget(again)
 	for _, t := range d.condemned {
-		t.attempts = min(t.attempts, d.cfg.MaxAttempts-1)
+		t.attempts, t.owes = min(t.attempts, d.cfg.MaxAttempts-1), false
 		d.park(t, now)
 	}
 	d.condemned = nil
-	d.shut(Outage, now, fmt.Sprintf("nearly all of the last %d calls failed (%s): waiting for the service, one call at a time", d.health.size, Clip(why.Error())))
+	for _, line := range [...]*[]*task{&d.retries, &d.aside} {
+		*line = slices.DeleteFunc(*line, func(t *task) bool {
+			if !t.owes {
+				d.ready = append(d.ready, t)
+			}
+			return !t.owes
+		})
+	}
+	d.account.refill()
 }
 
 func (d *dispatcher) othersLeft() bool {
@@ -553,12 +691,40 @@ func (d *dispatcher) park(t *task, due time.Time) {
 	heap.Push(&d.waiting, t)
 }
 
-// release writes the error rows of those whose failures were no outage.
+// release writes the error rows of those out of attempts.
 func (d *dispatcher) release() {
 	for _, t := range d.condemned {
 		d.fail(t)
 	}
 	d.condemned = nil
+}
+
+// spare settles those out of attempts once a call that was sent after theirs has been answered. Where it is not likely that
+// so many failed by themselves they met a short outage, which the answers of older streams hid: they go once more.
+// Answers to calls sent before tell nothing of the service as they met it.
+func (d *dispatcher) spare(answered int, now time.Time) {
+	n := 0
+	for _, t := range d.condemned {
+		if t.sent < answered && !t.spared {
+			n++
+		}
+	}
+	shortOutage := d.cfg.MaxAttempts > 1 && d.tooMany(n)
+	kept := d.condemned[:0]
+	for _, t := range d.condemned {
+		switch {
+		case t.sent > answered:
+			kept = append(kept, t)
+		case t.spared || !shortOutage:
+			d.fail(t)
+		default:
+			t.spared = true
+			t.attempts--
+			d.park(t, now)
+		}
+	}
+	clear(d.condemned[len(kept):])
+	d.condemned = kept
 }
 
 // fail makes the error row of a record that was sent.

@@ -14,6 +14,10 @@ const (
 
 	// outagePatience is how long an outage costs no attempts although nothing is left that has not failed.
 	outagePatience = time.Hour
+	// cloggedPatience is the same where more would come if there were room for it.
+	cloggedPatience = 6 * time.Hour
+	// outageAtEndPatience is the same where few records told of the outage.
+	outageAtEndPatience = 30 * time.Minute
 
 	// patience is how long a model may take to wake up, and a service that never answered to answer.
 	patience = 15 * time.Minute
@@ -29,6 +33,8 @@ type gate struct {
 	confirm *task         // the one to send in Confirm
 	probes  int           // sent so far
 	timeout time.Duration // a probe's, for its first token
+
+	patience time.Duration // how long an outage costs no attempts although nothing is left that has not failed
 }
 
 func (g *gate) open() bool { return g.mode == Running }
@@ -60,10 +66,13 @@ type health struct {
 type call struct {
 	task    *task // of a failed call, while the record is not finished
 	failed  bool
+	again   bool // it was not the record's first
 	started time.Time
 }
 
-func newHealth(concurrency int) *health { return &health{size: max(20, concurrency)} }
+func newHealth(concurrency int) *health { return &health{size: healthSize(concurrency)} }
+
+func healthSize(concurrency int) int { return max(20, concurrency) }
 
 func (h *health) add(t *task, failed bool, started time.Time) {
 	if len(h.calls) < h.size {
@@ -73,7 +82,7 @@ func (h *health) add(t *task, failed bool, started time.Time) {
 	if c.failed {
 		h.failed--
 	}
-	*c = call{failed: failed, started: started}
+	*c = call{failed: failed, again: t.sent != t.firstSent, started: started}
 	if failed {
 		c.task = t
 		h.failed++
@@ -84,7 +93,8 @@ func (h *health) add(t *task, failed bool, started time.Time) {
 	h.next = (h.next + 1) % h.size
 }
 
-// wellSince reports whether most of the calls begun after a moment did not fail.
+// wellSince reports whether at least a quarter of the calls begun after a moment did not fail. Nine in ten fail in an
+// outage, and half of all records may be at fault.
 func (h *health) wellSince(moment time.Time) bool {
 	calls, well := 0, 0
 	for _, c := range h.calls {
@@ -95,7 +105,7 @@ func (h *health) wellSince(moment time.Time) bool {
 			}
 		}
 	}
-	return calls > 0 && well*2 >= calls
+	return calls > 0 && well*4 >= calls
 }
 
 // ill reports whether nearly all of a full window failed: nine in ten. Five attempts would lose
@@ -108,14 +118,24 @@ func (h *health) suspect(n int) bool {
 	return h.streak >= n || len(h.calls) > 0 && h.failed*10 >= len(h.calls)*9
 }
 
-// giveBack returns the attempts that the window's failures cost, and forgets it.
-func (h *health) giveBack() {
+// giveBack returns the attempts that the window's failures cost, and forgets it. It tells how many failures it had
+// of first calls, and of others.
+func (h *health) giveBack() (first, again int) {
 	for _, c := range h.calls {
+		switch {
+		case !c.failed:
+		case c.again:
+			again++
+		default:
+			first++
+		}
 		if c.task != nil && c.task.attempts > 0 {
 			c.task.attempts--
+			c.task.owes = false
 		}
 	}
 	h.forget()
+	return first, again
 }
 
 // forget empties the window: what it saw tells nothing of the service as it is now.
@@ -127,4 +147,24 @@ func (h *health) forget() {
 	}
 	clear(h.calls)
 	h.calls, h.next, h.failed, h.streak = h.calls[:0], 0, 0, 0
+}
+
+// A tally counts calls and those of them that failed.
+type tally struct{ calls, failed int }
+
+func (t *tally) add(failed bool) {
+	t.calls++
+	if failed {
+		t.failed++
+	}
+}
+
+// forget takes so many failed calls out: the service was not there.
+func (t *tally) forget(failed int) {
+	t.calls, t.failed = max(t.calls-failed, 0), max(t.failed-failed, 0)
+}
+
+// share is the part that failed; a quarter while few calls are known, that of so many weighing as much.
+func (t *tally) share(few int) float64 {
+	return (float64(t.failed) + float64(few)/4) / float64(t.calls+few)
 }

@@ -25,6 +25,7 @@ type Observer interface {
 type Gauges struct {
 	InFlight int // streams open
 	Waiting  int // records waiting for their next attempt
+	Deferred int // of these, held back by the retry budget alone
 	Silent   int // streams that have been silent for two minutes
 	Unstored int // results that are not durable yet
 	Buffered int64

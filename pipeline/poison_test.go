@@ -66,10 +66,10 @@ func errType(s step) string {
 	return TypeTruncatedStream
 }
 
-// The end of a job is where an outage and records at fault look most alike. As long as the calls of those that are left
-// fill the window, an outage costs no record; fewer become error rows that say they can be sent again.
+// The end of a job is where an outage and records at fault look most alike. As long as three records are left, an
+// outage costs no record; fewer become error rows that say they can be sent again.
 func TestOutageAtTheEndOfAJob(t *testing.T) {
-	for _, left := range []int{1, 3, 10, 40} {
+	for _, left := range []int{1, 3, 4, 10, 40} {
 		t.Run(fmt.Sprint(left), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				const healthy = 200
@@ -90,7 +90,7 @@ func TestOutageAtTheEndOfAJob(t *testing.T) {
 				if err := s.run(t.Context(), t); err != nil {
 					t.Errorf("Run() = %v after %v", err, time.Since(start))
 				}
-				if got := s.store.succeeded(); got != n && left >= 10 || got < healthy || len(s.store.rows) != n {
+				if got := s.store.succeeded(); got != n && left >= 3 || got < healthy || len(s.store.rows) != n {
 					t.Errorf("%d rows and %d answers, want all %d", len(s.store.rows), got, n)
 				}
 				for pos, row := range s.store.rows {
@@ -101,4 +101,58 @@ func TestOutageAtTheEndOfAJob(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Half of all records are at fault, each fails at once, and every other takes its time: to look at, one outage after the
+// other. Whatever room there is fills with records that failed, none of which can prove the service well. It must end.
+func TestHalfOfAllRecordsAtFault(t *testing.T) {
+	tests := map[string]struct {
+		n, concurrency int
+		size           int64
+	}{
+		"as many as may be held": {2000, 8, 0},
+		"as large as the buffer": {300, 2, 8 << 20},
+		"both":                   {2000, 64, 1 << 20},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				atFault := func(pos int64) bool { return pos%200 >= 100 } // in rows
+				s := newSetup(t, tt.n, tt.concurrency, func(rec *Record, _ int) step {
+					if atFault(rec.Pos) {
+						return fails(Transient, TypeConnectionError)
+					}
+					return step{wait: 10 * time.Second, text: "fine", gap: time.Second}
+				})
+				s.source.size = tt.size
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour)
+				defer cancel()
+				if err := s.run(ctx, t); err != nil || len(s.store.rows) != tt.n {
+					t.Errorf("Run() = %v with %d of %d rows after %v; notices %q", err, len(s.store.rows), tt.n, time.Since(start), s.notices[:min(3, len(s.notices))])
+				}
+				if got := s.store.succeeded(); got != tt.n/2 && tt.n%200 == 0 {
+					t.Errorf("%d answers, want %d", got, tt.n/2)
+				}
+			})
+		})
+	}
+}
+
+// An outage of a minute, while streams from before it still end well: the window of calls never shows it. It must cost no
+// record all the same.
+func TestShortOutageAmongLongStreams(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		start := time.Now()
+		s := newSetup(t, 300, 32, func(rec *Record, _ int) step {
+			if at := time.Since(start); at >= 7*time.Second && at < 67*time.Second {
+				return fails(Transient, "InternalServerException")
+			}
+			return step{wait: 3 * time.Second, text: "x", gap: time.Duration(rec.Pos*7%60) * time.Second}
+		})
+		s.source.size = 8 << 20
+		if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 300 {
+			t.Errorf("Run() = %v with %d answers, want nil and all 300; notices %q", err, s.store.succeeded(), s.notices)
+		}
+	})
 }

@@ -27,6 +27,7 @@ type Runner struct {
 
 	inFlight atomic.Int64
 	parked   atomic.Int64
+	deferred atomic.Int64
 	unstored atomic.Int64
 	mode     atomic.Value // Mode
 	storing  atomic.Int32 // a storeState
@@ -153,6 +154,7 @@ func (r *Runner) Gauges() Gauges {
 	g := Gauges{
 		InFlight: int(r.inFlight.Load()),
 		Waiting:  int(r.parked.Load()),
+		Deferred: int(r.deferred.Load()),
 		Unstored: int(r.unstored.Load()),
 		Buffered: r.budget.held(),
 		Mode:     r.mode.Load().(Mode),

@@ -78,6 +78,9 @@ func details(v *View, short bool) []string {
 	if bad := v.Failed + v.Rejected; bad > 0 {
 		parts = append(parts, count(bad)+" failed")
 	}
+	if v.Deferred > 0 {
+		parts = append(parts, count(int64(v.Deferred))+" held by the retry budget")
+	}
 	if v.Waiting > 0 {
 		parts = append(parts, count(int64(v.Waiting))+" waiting")
 	}
