@@ -64,6 +64,8 @@ func endingOf(err error, c state.Counts, left int64) ending {
 	switch stop.Reason {
 	case pipeline.StopNotReady:
 		return ending{code: ExitStopped, err: err, hint: "an imported model wakes up within minutes as a rule; " + resume}
+	case pipeline.StopDeadline, pipeline.StopDay:
+		return ending{code: ExitStopped, err: err, hint: resume}
 	case pipeline.StopNoService:
 		return ending{code: ExitFailed, err: err, hint: "check --endpoint-url, --region and the network; " + resume}
 	case pipeline.StopJobFatal:

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/jobs/state"
@@ -52,7 +53,11 @@ func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, refuse(err)
 	}
-	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
+	deadline, err := deadlineOf(spec.Deadline, time.Now())
+	if err != nil {
+		return Outcome{}, refuse(&SpecError{[]Fault{{Key: "deadline", Message: err.Error()}}})
+	}
+	j := &job{spec: spec, deadline: deadline, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
 	defer from.forget()
 	if spec.Output == "-" {
 		return j.stream(ctx)
@@ -92,14 +97,16 @@ func familyOf(spec Spec) (string, error) {
 
 // A job is one session of a run.
 type job struct {
-	spec    Spec
-	env     Env
-	from    *sources
-	family  string
-	printer *report.Printer
-	model   *bedrock.Model
-	state   *state.Run   // nil for a stream of rows
-	metrics net.Listener // nil without --metrics-addr
+	spec Spec
+	// deadline is when it has to be over; zero for never.
+	deadline time.Time
+	env      Env
+	from     *sources
+	family   string
+	printer  *report.Printer
+	model    *bedrock.Model
+	state    *state.Run   // nil for a stream of rows
+	metrics  net.Listener // nil without --metrics-addr
 }
 
 // run opens the state, does what is left of the job, and says how it ended.
@@ -224,7 +231,7 @@ func (j *job) frozen(in []state.Source) state.Frozen {
 func (j *job) settings() map[string]string {
 	s := &j.spec
 	return map[string]string{
-		"concurrency": strconv.Itoa(s.Concurrency), "max-attempts": strconv.Itoa(s.MaxAttempts), "retry-budget": fmt.Sprint(s.RetryBudget), "burndown": fmt.Sprint(s.Burndown),
+		"concurrency": strconv.Itoa(s.Concurrency), "max-attempts": strconv.Itoa(s.MaxAttempts), "deadline": s.Deadline, "retry-budget": fmt.Sprint(s.RetryBudget), "burndown": fmt.Sprint(s.Burndown),
 		"rpm": strconv.FormatInt(s.RPM, 10), "tpm": strconv.FormatInt(s.TPM, 10), "tpd": strconv.FormatInt(s.TPD, 10), "probe": strconv.FormatBool(s.Probe),
 		"region": s.Region, "endpoint-url": s.EndpointURL,
 		"first-token-timeout": s.FirstTokenTimeout.String(), "idle-timeout": s.IdleTimeout.String(), "timeout": s.Timeout.String(),

@@ -69,12 +69,24 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts, RetryShare: j.spec.RetryBudget,
 		FirstTokenTimeout: j.spec.FirstTokenTimeout, IdleTimeout: j.spec.IdleTimeout, Timeout: j.spec.Timeout,
 		MaxBuffer: int64(j.spec.MaxBuffer), Drain: j.spec.Drain, CommitInterval: j.spec.CommitInterval,
+		Deadline: j.deadline, DayUsedSince: j.dayUsedSince, Records: func() (done, total int64) { return s.progress() },
 		Proven: counts().Succeeded > 0, Retry: j.state != nil && j.state.ToRetry() > 0,
 	})
 	if err != nil {
 		return nil, &ExitError{Code: ExitFailed, Err: err}
 	}
 	return s, nil
+}
+
+// dayUsedSince is the first minute of the last 24 hours in which tokens were used, now if there is none.
+func (j *job) dayUsedSince() time.Time {
+	now := time.Now()
+	if j.state != nil {
+		for at := range j.state.Usage(now.Add(-24 * time.Hour)) {
+			return at
+		}
+	}
+	return now
 }
 
 // run does what is left and says how it ended.
@@ -132,19 +144,27 @@ func (s *session) learnStdin() error {
 	return s.state.LearnInput(in)
 }
 
+// progress is how many records are done, and how many there are, -1 while that is not known.
+func (s *session) progress() (done, total int64) {
+	done, total = s.counts().Total(), -1
+	if n, known := s.from.records(); known {
+		total = n
+	}
+	if s.state != nil { // in a retry round the records that wait for it have a row already
+		done -= s.state.ToRetry()
+	}
+	return done, total
+}
+
 // view is the session at this moment.
 func (s *session) view() report.View {
 	c := s.counts()
 	v := report.View{
-		Elapsed: time.Since(s.started),
-		Done:    c.Total(), Failed: c.Failed, Rejected: c.Rejected, Total: -1,
+		Elapsed: time.Since(s.started), Failed: c.Failed, Rejected: c.Rejected,
 		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding, Concurrency: s.spec.Concurrency,
 	}
-	if total, known := s.from.records(); known {
-		v.Total = total
-	}
-	if s.state != nil { // in a retry round the records that wait for it have a row already
-		v.Done -= s.state.ToRetry()
+	v.Done, v.Total = s.progress()
+	if s.state != nil {
 		v.Failed -= s.state.ToRetry()
 	}
 	return v
@@ -207,7 +227,7 @@ func (s *session) summary(end ending) *report.Summary {
 	sum.State = s.spec.StatePath()
 	next := sum.Records
 	next.Left += s.state.ToRetry()
-	sum.Next = report.NextSteps(next, s.env.Args, s.verifyArgs())
+	sum.Next = report.NextSteps(next, againArgs(s.env.Args, s.spec.Deadline), s.verifyArgs())
 	return sum
 }
 
@@ -234,7 +254,11 @@ func (s *session) ending(err error) ending {
 	if s.state != nil {
 		left += s.state.ToRetry()
 	}
-	return endingOf(err, s.counts(), left)
+	end := endingOf(err, s.counts(), left)
+	if end.code == ExitStopped && absoluteDeadline(s.spec.Deadline) {
+		end.hint = "the same command with a later --deadline goes on where it was"
+	}
+	return end
 }
 
 // writeSummary replaces the summary of an earlier session.

@@ -52,6 +52,7 @@ type Spec struct {
 	IdleTimeout       time.Duration // per attempt, between two events
 	Timeout           time.Duration // per attempt, all of it
 	MaxBuffer         Bytes         // request and answer bytes in flight
+	Deadline          string        // when the run has to be over: see deadlineOf; "" for never
 	Drain             time.Duration // for calls in flight after the first signal
 	CommitInterval    time.Duration // how long an answer may wait before it is durable
 
@@ -222,6 +223,12 @@ var settings = []setting{
 	{
 		name: "drain", at: func(s *Spec) any { return &s.Drain },
 		help: "how long calls in flight may go on after the first signal; 1ms cuts them at once", most: year,
+	},
+	{
+		name: "deadline", at: func(s *Spec) any { return &s.Deadline },
+		help: "`time` by which the run has to be over: 06:00 (the next one), 6h from now, or 2026-01-02T06:00:00Z; it stops in time, " +
+			"with exit code 4, and can be resumed",
+		auto: "none", pattern: deadlinePattern, what: deadlineWant, check: checkDeadline,
 	},
 	{
 		name: "commit-interval", at: func(s *Spec) any { return &s.CommitInterval },

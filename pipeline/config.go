@@ -32,6 +32,17 @@ type Config struct {
 	Drain          time.Duration // for calls in flight once ctx has ended, and for a store that fails; default 25 s
 	CommitInterval time.Duration // how long a result may wait to become durable; default 200 ms
 
+	// Deadline is when the run has to be over, on the wall clock; zero for never. Nothing more is sent so long before it as
+	// calls take (99 in 100 of those answered so far, at most Timeout), what is in flight then may end, and what has not ended
+	// at the deadline is cut and has no row. The run then returns a *[StopError].
+	Deadline time.Time
+	// Records tells how many records have a row and how many there are, less than 0 while that is not known: to say
+	// early that the deadline cannot be kept. It is called from one goroutine, now and then; nil: not known.
+	Records func() (done, total int64)
+	// DayUsedSince tells since when, in the last 24 hours, tokens were used by this run and its earlier sessions: a quota of
+	// the day comes back a day after that. It is called from one goroutine, now and then; nil: since Run was called.
+	DayUsedSince func() time.Time
+
 	// Proven says that the model answered in an earlier session of this run, so that a first
 	// stretch of refused records is no sign of a wrong job.
 	Proven bool

@@ -32,6 +32,7 @@ type dispatcher struct {
 	taking      bool    // more may come from intake
 	stopping    bool    // nothing goes any more
 	stopErr     error   // why
+	cut         int     // calls that were ended without a row
 	readErr     error   // why nothing more is taken, if not for the end of the input
 	answered    bool    // a call has succeeded
 	gate        gate
@@ -39,6 +40,7 @@ type dispatcher struct {
 	admitted    admissions
 	firstTokens ring // of the last answers
 	account     retryAccount
+	deadline    deadline
 	thirsty     time.Time // since when nothing new has come although it was asked for; zero otherwise
 
 	sends        int   // calls handed to workers
@@ -60,7 +62,8 @@ func newDispatcher(r *Runner, in <-chan intake, tasks chan<- *task, outcomes <-c
 		Runner: r, intake: in, tasks: tasks, outcomes: outcomes, results: results,
 		taking: true, judged: r.cfg.Proven, firstBound: firstSent,
 		gate: gate{mode: Running}, health: newHealth(r.cfg.Concurrency),
-		account: newRetryAccount(r.cfg.RetryShare, r.cfg.Concurrency, time.Now()),
+		account:  newRetryAccount(r.cfg.RetryShare, r.cfg.Concurrency, time.Now()),
+		deadline: newDeadline(&r.cfg, time.Now()),
 	}
 }
 
@@ -99,6 +102,7 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 	for {
 		now := time.Now()
 		d.wake(now)
+		d.keepDeadline(now)
 		d.account.flow(now, d.trickle(now))
 		d.parked.Store(int64(d.held()))
 		d.deferred.Store(int64(d.unpaid()))
@@ -167,7 +171,7 @@ func (d *dispatcher) finished() bool {
 // verdict is how the run ended.
 func (d *dispatcher) verdict() error {
 	switch {
-	case d.stopErr != nil:
+	case d.stopErr != nil && !(d.deadline.over && d.complete()):
 		return d.stopErr
 	case d.readErr != nil:
 		return d.readErr
@@ -176,6 +180,10 @@ func (d *dispatcher) verdict() error {
 	}
 	return nil
 }
+
+// complete reports whether every record of the input was sent, and none of the calls cut: the last of them ended as the
+// deadline came.
+func (d *dispatcher) complete() bool { return !d.taking && d.held() == 0 && d.cut == 0 }
 
 // stop ends the run: nothing goes any more, calls in flight may finish.
 func (d *dispatcher) stop(err error) {
@@ -287,6 +295,9 @@ func (d *dispatcher) sleep(now time.Time) time.Duration {
 	}
 	if !d.gate.open() && d.gate.probing == nil && d.gate.probeAt.Before(next) && d.gate.probeAt.After(now) {
 		next = d.gate.probeAt
+	}
+	if d.deadline.set() {
+		next = earlier(next, d.deadline.lookBy(now))
 	}
 	return max(next.Sub(now), 0)
 }
@@ -404,6 +415,7 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 		d.succeed(t, o, now, probe)
 		return
 	case o.err.Kind == Interrupted:
+		d.cut++
 		return // no row: it is left
 	}
 	if o.err.Partial != "" && len(o.err.Partial) >= len(t.partial) {
@@ -452,6 +464,7 @@ func (d *dispatcher) succeed(t *task, o outcome, now time.Time, probe bool) {
 	d.health.add(t, false, o.timing.Started)
 	d.admitted.admit(t.reservation())
 	d.firstTokens.add(o.timing.FirstToken)
+	d.deadline.lasted.add(o.timing.Total)
 	if !d.health.suspect(d.cfg.MaxAttempts) {
 		d.spare(t.sent, now)
 	}

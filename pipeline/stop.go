@@ -25,6 +25,8 @@ const (
 	StopAllRefused StopReason = "all refused"  // the first records were all refused alike
 	StopNotReady   StopReason = "not ready"    // the model did not wake up
 	StopNoService  StopReason = "no service"   // no call ever succeeded
+	StopDeadline   StopReason = "deadline"     // Config.Deadline came first
+	StopDay        StopReason = "daily quota"  // it comes back after the deadline only
 	StopStore      StopReason = "cannot write" // the store failed for as long as Drain
 	StopSource     StopReason = "cannot read"  // the input failed, or changed
 )

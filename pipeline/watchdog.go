@@ -13,6 +13,7 @@ var (
 	errIdleTimeout       = errors.New("the stream fell silent")
 	errAttemptTimeout    = errors.New("the attempt took too long")
 	errDrainTimeout      = errors.New("the time to drain was over")
+	errDeadline          = errors.New("the deadline came")
 )
 
 // A watchdog ends an attempt that stays silent. Events only store the time, and the timer
