@@ -231,9 +231,10 @@ func (j *job) frozen(in []state.Source) state.Frozen {
 func (j *job) settings() map[string]string {
 	s := &j.spec
 	return map[string]string{
-		"concurrency": strconv.Itoa(s.Concurrency), "max-attempts": strconv.Itoa(s.MaxAttempts), "deadline": s.Deadline, "retry-budget": fmt.Sprint(s.RetryBudget), "burndown": fmt.Sprint(s.Burndown),
-		"rpm": strconv.FormatInt(s.RPM, 10), "tpm": strconv.FormatInt(s.TPM, 10), "tpd": strconv.FormatInt(s.TPD, 10), "probe": strconv.FormatBool(s.Probe),
-		"region": s.Region, "endpoint-url": s.EndpointURL,
+		"concurrency": strconv.Itoa(s.Concurrency), "max-attempts": strconv.Itoa(s.MaxAttempts),
+		"retry-budget": fmt.Sprint(s.RetryBudget), "deadline": s.Deadline, "count-tokens": strconv.FormatBool(s.CountTokens),
+		"rpm": strconv.FormatInt(s.RPM, 10), "tpm": strconv.FormatInt(s.TPM, 10), "tpd": strconv.FormatInt(s.TPD, 10),
+		"burndown": fmt.Sprint(s.Burndown), "probe": strconv.FormatBool(s.Probe), "region": s.Region, "endpoint-url": s.EndpointURL,
 		"first-token-timeout": s.FirstTokenTimeout.String(), "idle-timeout": s.IdleTimeout.String(), "timeout": s.Timeout.String(),
 	}
 }

@@ -67,6 +67,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 	s.runner, err = pipeline.New(pipeline.Config{
 		Source: r, Model: j.model, Store: store, Limiter: limiter, Observer: watching, Notify: j.printer.Note,
 		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts, RetryShare: j.spec.RetryBudget,
+		CountTokens:       j.spec.CountTokens,
 		FirstTokenTimeout: j.spec.FirstTokenTimeout, IdleTimeout: j.spec.IdleTimeout, Timeout: j.spec.Timeout,
 		MaxBuffer: int64(j.spec.MaxBuffer), Drain: j.spec.Drain, CommitInterval: j.spec.CommitInterval,
 		Deadline: j.deadline, DayUsedSince: j.dayUsedSince, Records: func() (done, total int64) { return s.progress() },

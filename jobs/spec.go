@@ -45,6 +45,7 @@ type Spec struct {
 	Probe       bool    // look for more than the stated quotas
 	NoLearned   bool    // start from nothing, not from what an earlier run learned
 	MaxTokens   int64   // for the short form of a record only
+	CountTokens bool    // ask the service for the input tokens of each record first
 	MaxAttempts int     // per record, throttled ones not counted
 	RetryBudget float64 // retries of failed calls for each record sent, waits for quota not counted
 
@@ -193,6 +194,10 @@ var settings = []setting{
 	{
 		name: "max-tokens", at: func(s *Spec) any { return &s.MaxTokens },
 		help: "longest answer for records in the short form; modelInput is never altered", least: 1, most: anyInteger,
+	},
+	{
+		name: "count-tokens", at: func(s *Spec) any { return &s.CountTokens },
+		help: "ask the service, free of charge, for the input tokens of each record before it is sent, instead of estimating them",
 	},
 	{
 		name: "max-attempts", at: func(s *Spec) any { return &s.MaxAttempts },

@@ -17,6 +17,8 @@ type task struct {
 	rec *Record
 	req *Request
 
+	weighed bool // its input tokens are the service's own count, or will not be
+
 	order     int // among the records sent, from 1; the dispatcher's
 	firstSent int // among the calls sent, its first
 	sent      int // among the calls sent, its last
@@ -93,6 +95,7 @@ func (w *worker) attempt(t *task) outcome {
 	if t.probe {
 		gate = w.halt
 	}
+	w.weigh(gate, t)
 	permit, err := w.cfg.Limiter.Acquire(gate, ratelimit.Cost{Input: t.req.InputTokens, MaxTokens: t.req.MaxTokens})
 	if err != nil {
 		return outcome{task: t}

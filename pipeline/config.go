@@ -24,6 +24,10 @@ type Config struct {
 	// retry past it waits, it does not fail.
 	RetryShare float64
 
+	// CountTokens asks the service for the input tokens of every record before its first attempt, so that what is reserved is
+	// exact; Model must be a [Counter]. What cannot be counted is estimated.
+	CountTokens bool
+
 	FirstTokenTimeout time.Duration // attempt's start → first content; default 10 min
 	IdleTimeout       time.Duration // silence after the first content; default 5 min
 	Timeout           time.Duration // of an attempt; default 60 min
@@ -59,6 +63,9 @@ type Config struct {
 func (c *Config) setDefaults() error {
 	if c.Source == nil || c.Model == nil || c.Store == nil || c.Limiter == nil {
 		return errors.New("pipeline: Source, Model, Store and Limiter are required")
+	}
+	if _, ok := c.Model.(Counter); c.CountTokens && !ok {
+		return errors.New("pipeline: CountTokens needs a Model that is a Counter")
 	}
 	setDefault(&c.Concurrency, 32)
 	setDefault(&c.MaxAttempts, 5)

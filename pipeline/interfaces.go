@@ -46,6 +46,16 @@ type Model interface {
 	Refresh()
 }
 
+// ErrCannotCount is wrapped by an error of [Counter] when it would be the same for every record.
+var ErrCannotCount = errors.New("the service does not count tokens for this model")
+
+// A Counter is a [Model] that can ask the service for exact numbers, beforehand.
+type Counter interface {
+	// CountTokens returns what the service counts the input of a request as. It may be called concurrently and makes no
+	// retries. Its errors are *[InvokeError], or wrap [ErrCannotCount].
+	CountTokens(ctx context.Context, req *Request) (int64, error)
+}
+
 // A Store keeps results for good. Run calls it from one goroutine only.
 type Store interface {
 	// Commit makes a batch durable: rows first, then the journal that counts them. When it

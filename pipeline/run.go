@@ -25,6 +25,8 @@ type Runner struct {
 	// gate is halt, or less: it also ends whenever the job as a whole has to wait, and is made anew after.
 	gate atomic.Pointer[admission]
 
+	counting counting
+
 	inFlight atomic.Int64
 	parked   atomic.Int64
 	deferred atomic.Int64

@@ -64,6 +64,7 @@ func simulateCommand() *cobra.Command {
 	f.IntVar(&opt.OutputSpread, "output-spread", 0, "answers are uniform in mean ± this")
 	f.IntVar(&opt.TokensPerChunk, "tokens-per-chunk", 1, "tokens in one event")
 	f.IntVar(&opt.MaxTokensLimit, "max-tokens-limit", 0, "refuse requests that ask for more")
+	f.BoolVar(&opt.NoTokenCounts, "no-token-counts", false, "answer CountTokens as for a model that does not support it")
 	f.StringVar(&headerDelay, "header-delay", "", "until the response headers: 5ms, 5ms±2ms, lognormal(5ms,0.4)")
 	f.StringVar(&firstToken, "first-token", "", "until the first content, as above")
 	f.StringVar(&interToken, "inter-token", "", "between tokens, as above")

@@ -34,6 +34,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.serveControl(w, r)
 		return
 	}
+	if id, ok := modelIn(path, countSuffix); ok && r.Method == http.MethodPost {
+		s.serveCount(w, r, id)
+		return
+	}
 	id, streaming, ok := splitPath(path)
 	if !ok || r.Method != http.MethodPost {
 		(&Error{Status: http.StatusNotFound, Type: "UnknownOperationException", Message: "The requested operation is not recognized by the service."}).write(w)
@@ -44,18 +48,25 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // splitPath reads /model/{id}/invoke and /model/{id}/invoke-with-response-stream.
 func splitPath(path string) (id string, streaming, ok bool) {
+	if id, ok = modelIn(path, "/invoke-with-response-stream"); ok {
+		return id, true, true
+	}
+	id, ok = modelIn(path, "/invoke")
+	return id, false, ok
+}
+
+// modelIn is the model id of a path of one operation.
+func modelIn(path, operation string) (id string, ok bool) {
 	rest, ok := strings.CutPrefix(path, "/model/")
 	if !ok {
-		return "", false, false
+		return "", false
 	}
-	escaped, streaming := strings.CutSuffix(rest, "/invoke-with-response-stream")
-	if !streaming {
-		if escaped, ok = strings.CutSuffix(rest, "/invoke"); !ok {
-			return "", false, false
-		}
+	escaped, ok := strings.CutSuffix(rest, operation)
+	if !ok {
+		return "", false
 	}
 	id, err := url.PathUnescape(escaped)
-	return id, streaming, err == nil && id != ""
+	return id, err == nil && id != ""
 }
 
 // requestID is a random UUID.

@@ -41,6 +41,9 @@ type Options struct {
 	// MaxTokensLimit refuses requests that ask for more output tokens; 0 refuses none.
 	MaxTokensLimit int
 
+	// NoTokenCounts answers CountTokens as for a model that does not support it.
+	NoTokenCounts bool
+
 	// HeaderDelay is from the request's arrival to the response headers.
 	HeaderDelay Latency
 	// FirstToken is from the request's arrival to its first event with content. Events before that

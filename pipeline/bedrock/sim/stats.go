@@ -25,6 +25,9 @@ type Stats struct {
 	// Refused counts the requests that failed validation or authentication, by error type.
 	Refused map[string]int64 `json:"refused"`
 
+	// TokenCounts are the answers of CountTokens, which is no call.
+	TokenCounts int64 `json:"tokenCounts"`
+
 	InFlight     int64 `json:"inFlight"`
 	PeakInFlight int64 `json:"peakInFlight"`
 	// Connections counts those accepted; OpenConnections are those open now. They outlive a reset.

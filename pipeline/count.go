@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// countTimeout bounds one question for tokens; the estimate is nearly as good.
+	countTimeout = 10 * time.Second
+	// countPause is how long nobody asks after the service refused to be asked so often.
+	countPause = 5 * time.Second
+	// countRefusals is how many records may be refused before one is counted, until the model is taken to have no count.
+	countRefusals = 5
+)
+
+// A counting is what the workers know together of the service's willingness to count tokens.
+type counting struct {
+	off      atomic.Bool  // it will not
+	after    atomic.Int64 // not to be asked before, unix ns
+	counted  atomic.Bool  // it has
+	refusals atomic.Int64 // records refused while it had not
+}
+
+// weigh replaces the estimate of a record's input by the service's own count, once, before its first attempt. Whatever goes wrong
+// leaves the estimate: a count is no reason for a record to fail or to wait.
+func (w *worker) weigh(gate context.Context, t *task) {
+	c := &w.counting
+	if !w.cfg.CountTokens || t.weighed || t.probe || c.off.Load() || time.Now().UnixNano() < c.after.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(gate, countTimeout)
+	defer cancel()
+	tokens, err := w.cfg.Model.(Counter).CountTokens(ctx, t.req)
+	t.weighed = gate.Err() == nil // else it comes back, unsent
+	if err == nil {
+		t.req.InputTokens = tokens
+		c.counted.Store(true)
+		return
+	}
+	e, known := errors.AsType[*InvokeError](err)
+	switch {
+	case errors.Is(err, ErrCannotCount),
+		known && e.Kind == RecordFatal && !c.counted.Load() && c.refusals.Add(1) >= countRefusals:
+		if !c.off.Swap(true) {
+			w.cfg.Notify(fmt.Sprintf("tokens are not counted, their number is estimated (%s)", Clip(err.Error())))
+		}
+	case known && e.Kind == Throttled:
+		c.after.Store(time.Now().Add(countPause).UnixNano())
+	}
+}
