@@ -47,6 +47,7 @@ func newMetrics(counts func() state.Counts, gauges func() pipeline.Gauges, limit
 		gauge("batchrun_records_rejected", "Lines that could not be sent.", func() float64 { return float64(counts().Rejected) }),
 		gauge("batchrun_in_flight", "Streams open.", func() float64 { return float64(gauges().InFlight) }),
 		gauge("batchrun_waiting", "Records waiting for their next attempt.", func() float64 { return float64(gauges().Waiting) }),
+		gauge("batchrun_deferred", "Of these, records held back by the retry budget alone.", func() float64 { return float64(gauges().Deferred) }),
 		gauge("batchrun_silent", "Streams silent for two minutes.", func() float64 { return float64(gauges().Silent) }),
 		gauge("batchrun_unstored", "Results that are not durable yet.", func() float64 { return float64(gauges().Unstored) }),
 		gauge("batchrun_concurrency_limit", "Streams that may be open now.", func() float64 { return float64(limits().ConcurrencyLimit) }),

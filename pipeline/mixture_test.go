@@ -69,7 +69,8 @@ func (m *mixture) check(t *testing.T, rng *rand.Rand) {
 		}
 		return fine
 	})
-	s.source.size, s.cfg.RetryShare, s.cfg.Rand = m.size, m.share, rng.Float64
+	jitter := rand.New(rand.NewPCG(rng.Uint64(), 2)) // the dispatcher's own: the script is asked by workers
+	s.source.size, s.cfg.RetryShare, s.cfg.Rand = m.size, m.share, jitter.Float64
 	ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 	defer cancel()
 	err := s.run(ctx, t)

@@ -59,8 +59,9 @@ func TestRetriesWithoutBudgetAreGauged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deferred := 0
+		deferred, seen := 0, make(chan struct{})
 		go func() {
+			defer close(seen)
 			for range 200 {
 				time.Sleep(100 * time.Millisecond)
 				deferred = max(deferred, r.Gauges().Deferred)
@@ -69,7 +70,7 @@ func TestRetriesWithoutBudgetAreGauged(t *testing.T) {
 		if err := r.Run(t.Context()); err != nil || s.store.succeeded() != 3000 {
 			t.Errorf("Run() = %v with %d answers, want nil and 3000", err, s.store.succeeded())
 		}
-		time.Sleep(time.Minute)
+		<-seen
 		if deferred < 50 {
 			t.Errorf("at most %d retries were seen to wait for budget, want most of the 200", deferred)
 		}
@@ -126,6 +127,8 @@ func TestSlowSourceDoesNotHoldRetriesBack(t *testing.T) {
 		s.cfg.Source = &pausingSource{s.source, 100, time.Hour}
 		start := time.Now()
 		time.AfterFunc(30*time.Minute, func() {
+			s.store.mu.Lock()
+			defer s.store.mu.Unlock()
 			if got := s.store.succeeded(); got != 100 {
 				t.Errorf("%d answers after %v, want all 100 there were", got, time.Since(start))
 			}
