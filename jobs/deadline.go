@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,7 +21,7 @@ func checkDeadline(text string) string {
 	return ""
 }
 
-// deadlineOf is the moment that a deadline means at now; zero for "". One that has passed is an error.
+// deadlineOf is the moment that a deadline means at now; zero for "". One that has passed is a *[SpecError].
 func deadlineOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -32,7 +31,7 @@ func deadlineOf(text string, now time.Time) (time.Time, error) {
 		return time.Time{}, err
 	}
 	if !at.After(now.Round(0)) {
-		return time.Time{}, fmt.Errorf("%s has passed: give a later one, or a duration such as 6h", text)
+		return time.Time{}, &SpecError{[]Fault{{Key: "deadline", Message: text + " has passed: give a later one, or a duration such as 6h"}}}
 	}
 	return at, nil
 }

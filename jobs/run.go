@@ -53,12 +53,9 @@ func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, refuse(err)
 	}
-	deadline, err := deadlineOf(spec.Deadline, time.Now())
-	if err != nil {
-		return Outcome{}, refuse(&SpecError{[]Fault{{Key: "deadline", Message: err.Error()}}})
-	}
-	j := &job{spec: spec, deadline: deadline, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
+	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
 	defer from.forget()
+	j.deadline, j.late = deadlineOf(spec.Deadline, time.Now())
 	if spec.Output == "-" {
 		return j.stream(ctx)
 	}
@@ -98,8 +95,9 @@ func familyOf(spec Spec) (string, error) {
 // A job is one session of a run.
 type job struct {
 	spec Spec
-	// deadline is when it has to be over; zero for never.
+	// deadline is when it has to be over, zero for never; late is why it cannot be.
 	deadline time.Time
+	late     error
 	env      Env
 	from     *sources
 	family   string
@@ -116,12 +114,16 @@ func (j *job) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, refuse(err)
 	}
+	again := resumes && !j.spec.Fresh
+	if j.late != nil && (!again || j.spec.RetryFailed) {
+		return Outcome{}, refuse(j.late)
+	}
 	if err := j.listen(); err != nil {
 		return Outcome{}, refuse(err)
 	}
 	defer j.unlisten()
 	var offline error // why the model cannot be called
-	if resumes && !j.spec.Fresh {
+	if again {
 		offline, err = j.resume(ctx, dir, old)
 	} else {
 		err = j.begin(ctx, dir)
@@ -173,6 +175,9 @@ func (j *job) resume(ctx context.Context, dir string, old state.Frozen) (offline
 func (j *job) opened(ctx context.Context, offline error) (Outcome, error) {
 	if code, done := j.state.Finished(); done {
 		return j.alreadyDone(ctx, code)
+	}
+	if j.late != nil {
+		return Outcome{}, refuse(j.late)
 	}
 	if offline != nil {
 		return Outcome{}, offline

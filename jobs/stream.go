@@ -13,6 +13,9 @@ import (
 // stream writes rows to the standard output as they come. There is no state: what the reader of
 // the rows took is all there is, and a run cut short begins anew.
 func (j *job) stream(ctx context.Context) (Outcome, error) {
+	if j.late != nil {
+		return Outcome{}, refuse(j.late)
+	}
 	if err := j.listen(); err != nil {
 		return Outcome{}, refuse(err)
 	}

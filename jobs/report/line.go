@@ -107,6 +107,7 @@ type jsonView struct {
 	ThrottledShare   *float64  `json:"throttledShare,omitempty"`
 	InFlight         int       `json:"inFlight"`
 	Waiting          int       `json:"waiting"`
+	Deferred         int       `json:"deferred,omitempty"` // of these, by the retry budget alone
 	Silent           int       `json:"silent"`
 	Unstored         int       `json:"unstored"`
 	BufferedBytes    int64     `json:"bufferedBytes"`
@@ -124,7 +125,7 @@ type jsonTTFT struct {
 func JSON(v View) string {
 	out := jsonView{
 		Event: "progress", ElapsedSeconds: round(v.Elapsed.Seconds()), Done: v.Done, Failed: v.Failed, Rejected: v.Rejected,
-		RecordsPerSecond: round(v.Rate), InFlight: v.InFlight, Waiting: v.Waiting, Silent: v.Silent, Unstored: v.Unstored,
+		RecordsPerSecond: round(v.Rate), InFlight: v.InFlight, Waiting: v.Waiting, Deferred: v.Deferred, Silent: v.Silent, Unstored: v.Unstored,
 		BufferedBytes: v.Buffered, Mode: string(v.Mode), Binding: v.Binding,
 	}
 	if v.Total >= 0 {
