@@ -633,9 +633,10 @@ func (d *dispatcher) clogged(age time.Duration) bool {
 
 // outage lets single probes find the end of what most calls failed by.
 func (d *dispatcher) outage(now time.Time, why *InvokeError) {
+	failing := d.health.failingSince()
 	d.forgive(now)
 	d.shut(Outage, now, fmt.Sprintf("nearly all of the last %d calls failed (%s): waiting for the service, one call at a time", d.health.size, Clip(why.Error())))
-	d.gate.patience = outagePatience
+	d.gate.patience, d.gate.failing = outagePatience, failing
 }
 
 // forgive gives back what the failures that tripped an outage cost: attempts, and the retry account's.
@@ -689,6 +690,9 @@ func (d *dispatcher) reopenIf(probe bool) {
 
 // reopen lets the job go on at its old pace.
 func (d *dispatcher) reopen() {
+	if !d.gate.failing.IsZero() {
+		d.cfg.Limiter.Recovered(d.gate.failing)
+	}
 	d.gate = gate{mode: Running}
 	d.health.forget()
 	d.setMode(Running)

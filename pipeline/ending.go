@@ -65,9 +65,9 @@ func (d *dispatcher) outageAtEnd(now time.Time) {
 			why = t.failure
 		}
 	}
-	left := d.held()
+	left, failing := d.held(), d.health.failingSince()
 	d.forgive(now)
 	d.shut(Outage, now, fmt.Sprintf("all of the last %d records failed and nothing sent later was answered (%s): waiting for the service, one call at a time",
 		left, Clip(why.Error())))
-	d.gate.patience = outageAtEndPatience
+	d.gate.patience, d.gate.failing = outageAtEndPatience, failing
 }

@@ -27,6 +27,7 @@ const (
 type gate struct {
 	mode    Mode
 	since   time.Time
+	failing time.Time // in Outage: when the first of the calls that tell of it began
 	probeAt time.Time
 	gap     time.Duration
 	probing *task         // in flight
@@ -116,6 +117,17 @@ func (h *health) ill() bool { return len(h.calls) == h.size && h.failed*10 >= h.
 // an outage may have begun that the window cannot tell yet.
 func (h *health) suspect(n int) bool {
 	return h.streak >= n || len(h.calls) > 0 && h.failed*10 >= len(h.calls)*9
+}
+
+// failingSince is when the first of the calls that failed began; zero if none did.
+func (h *health) failingSince() time.Time {
+	var first time.Time
+	for _, c := range h.calls {
+		if c.failed && (first.IsZero() || c.started.Before(first)) {
+			first = c.started
+		}
+	}
+	return first
 }
 
 // giveBack returns the attempts that the window's failures cost, and forgets it. It tells how many failures it had

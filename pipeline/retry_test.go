@@ -228,8 +228,7 @@ func TestTwentyMinutesWithoutService(t *testing.T) {
 		if late := back.Sub(start) - to; late > probeGapCap+time.Second {
 			t.Errorf("seen %v after the service was back", late)
 		}
-		// The limiter took the first failures for overload and cut the streams by three tenths, once.
-		if float64(first) < 0.8*float64(before) || float64(second) < 0.95*float64(before) {
+		if float64(first) < 0.95*float64(before) || float64(second) < 0.95*float64(before) {
 			t.Errorf("%d and %d calls in the two times %v after the outage, want the %d of before", first, second, span, before)
 		}
 	})

@@ -20,6 +20,8 @@ const (
 	proof      = 200  // streams that tell whether a smaller limit has helped; four turns where that is less, and a fifth at least
 	halved     = 0.5  // it has if the share fell to this part of what it was; see prove for where it was high
 
+	together = 2 * time.Minute // falls so soon one after the other may be one outage's
+
 	tooMany    = 0.2              // a share that is asked about again, though usual
 	doubtLeast = 30 * time.Second // so long after the last trial, doubled each time,
 	doubtMost  = 10 * time.Minute // up to this
@@ -101,6 +103,9 @@ type concurrency struct {
 	cohort   time.Time // those that begin later do not count; zero: all do
 	again    time.Time // when to ask again whether the usual share is
 	doubt    time.Duration
+
+	sound *concurrency // as it was before the first of several falls in a row; nil: there was none
+	fell  time.Time    // when that was
 
 	// The knee.
 	turn     turn
@@ -233,12 +238,32 @@ func (c *concurrency) served(inFlight int, in time.Duration) float64 {
 
 // fall lowers the limit, on trial.
 func (c *concurrency) fall(now time.Time, limit float64, reason string) step {
+	if c.sound == nil || now.Sub(c.last) > together {
+		before := *c
+		before.sound = nil
+		c.sound, c.fell = &before, now
+	}
 	c.before, c.at = c.limit, c.over/c.run
 	c.trial, c.ends, c.overload, c.cohort = true, 0, 0, time.Time{}
 	c.last, c.odds = now, 0
 	c.stepped, c.dipped, c.alarm = false, false, false
 	c.set(now, limit)
 	return step{"shrink", reason, c.before, c.limit}
+}
+
+// recovered takes back what overloads of streams that began at from, or later, have done: the service was out.
+func (c *concurrency) recovered(now, from time.Time) step {
+	if c.sound == nil || c.fell.Before(from) {
+		return step{}
+	}
+	limit := c.limit
+	*c = *c.sound
+	c.set(now, c.limit)
+	c.from, c.odds, c.alarm = now, 0, false
+	if limit == c.limit {
+		return step{}
+	}
+	return step{"undo", "the service was out", limit, c.limit}
 }
 
 // note counts an outcome of a stream that began at t: 1 an overload, 0 none.

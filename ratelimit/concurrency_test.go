@@ -159,3 +159,26 @@ func TestStreamsBeginWithWhatWasLearned(t *testing.T) {
 		}
 	}
 }
+
+// What an outage has taken it gives back at once, but no more than that.
+func TestStreamsAreBackAfterAnOutage(t *testing.T) {
+	fallen := func() (outcomes, time.Time) {
+		o := outcomes{newConcurrency(64, 64, epoch), epoch, rand.New(rand.NewPCG(1, 3))}
+		o.turns(30, constant(0.02))
+		began := o.now
+		o.turns(20, constant(1))
+		if o.c.limit > 0.7*64 {
+			t.Fatalf("limit %v after 20 turns of overloads, want it to fall", o.c.limit)
+		}
+		return o, began
+	}
+	o, began := fallen()
+	if s := o.c.recovered(o.now, began); o.c.limit != 64 || s.action != "undo" || s.to != 64 {
+		t.Errorf("limit %v after the outage (%+v), want 64", o.c.limit, s)
+	}
+	o, _ = fallen()
+	low := o.c.limit
+	if s := o.c.recovered(o.now, o.now); o.c.limit != low || s.action != "" {
+		t.Errorf("limit %v after an outage that began later than it fell (%+v), want %v", o.c.limit, s, low)
+	}
+}

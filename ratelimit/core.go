@@ -336,6 +336,12 @@ func (c *core) firstToken(now time.Time, id, gen uint32) {
 	}
 }
 
+// recovered ends an outage.
+func (c *core) recovered(now, from time.Time) {
+	c.account(now)
+	c.tellStreams(now, c.streams.recovered(now, from))
+}
+
 // tellStreams reports a step of the limit of streams.
 func (c *core) tellStreams(now time.Time, s step) {
 	if s.action != "" {

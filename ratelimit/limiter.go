@@ -163,6 +163,16 @@ func (l *Limiter) Restore(at time.Time, requests int64, tokens float64) {
 	l.core.restore(now, now.Round(0).Sub(at.Round(0)), requests, tokens)
 }
 
+// Recovered says that what failed from a moment on failed because the service was out, whatever the load, and that it
+// answers again: a limit of streams in flight that fell for it is what it was before.
+func (l *Limiter) Recovered(from time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.core.recovered(now, from)
+	l.pump(now)
+}
+
 func (l *Limiter) permit(v verdict) Permit {
 	return Permit{l: l, id: v.id, gen: l.core.flights[v.id].gen}
 }
