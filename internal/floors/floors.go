@@ -15,6 +15,7 @@ var Table = map[string]int{
 	"jobs/eval":    3,
 	"jobs/learned": 3, // what is remembered of quotas between runs
 	"jobs/limits":  3, // what the limiter saw and did, as a file
+	"jobs/plan":    3,
 	"jobs/report":  3,
 	"jobs/state":   3,
 
@@ -28,6 +29,7 @@ var Table = map[string]int{
 	"internal/atomicfile":          0,
 	"internal/floors":              0,
 	"jobs/journal":                 0,
+	"jobs/price":                   0,
 	"jobs/schedule":                0,
 	"pipeline/bedrock/eventstream": 0, // the framing
 	"pipeline/bedrock/sim":         0, // the service, rehearsed: knows the wire only, with framing of its own
