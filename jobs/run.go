@@ -32,34 +32,42 @@ type Outcome struct {
 // of the input has a result, and an *[ExitError] otherwise. What is to be seen on the way goes to
 // env.Stderr.
 func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
-	if len(spec.Input) == 0 && isTerminal(env.Stdin) {
-		return Outcome{}, refuse(&adviceError{errors.New("no input: the standard input is a terminal"), "name the input with -i, or pipe it in"})
-	}
-	if err := spec.Validate(); err != nil {
-		return Outcome{}, refuse(err)
-	}
-	family, err := familyOf(spec)
+	j, err := newJob(spec, env)
 	if err != nil {
-		return Outcome{}, refuse(err)
+		return Outcome{}, err
 	}
-	if err := placesExist(&spec); err != nil {
-		return Outcome{}, refuse(err)
-	}
-	from, err := findSources(spec.Input)
-	if err != nil {
-		return Outcome{}, refuse(err)
-	}
-	style, err := report.ParseStyle(spec.Progress)
-	if err != nil {
-		return Outcome{}, refuse(err)
-	}
-	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
-	defer from.forget()
+	defer j.from.forget()
 	j.deadline, j.late = deadlineOf(spec.Deadline, time.Now())
 	if spec.Output == "-" {
 		return j.stream(ctx)
 	}
 	return j.run(ctx)
+}
+
+// newJob refuses what can be refused before anything is opened.
+func newJob(spec Spec, env Env) (*job, error) {
+	if len(spec.Input) == 0 && isTerminal(env.Stdin) {
+		return nil, refuse(&adviceError{errors.New("no input: the standard input is a terminal"), "name the input with -i, or pipe it in"})
+	}
+	if err := spec.Validate(); err != nil {
+		return nil, refuse(err)
+	}
+	family, err := familyOf(spec)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	if err := placesExist(&spec); err != nil {
+		return nil, refuse(err)
+	}
+	from, err := findSources(spec.Input)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	style, err := report.ParseStyle(spec.Progress)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	return &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}, nil
 }
 
 // placesExist checks that the folders of what is written are there. They are not made: a typing error would be.
@@ -244,20 +252,29 @@ func (j *job) settings() map[string]string {
 	}
 }
 
-// connect makes the model and resolves its credentials.
-func (j *job) connect(ctx context.Context) error {
+// newModel makes the model, which sends nothing. Warn is told what no error reports.
+func (j *job) newModel(ctx context.Context, warn func(string)) (*bedrock.Model, error) {
 	opt := bedrock.Options{
 		ModelID: j.spec.Model, Family: j.spec.Family,
 		Region: j.spec.Region, Profile: j.spec.Profile, EndpointURL: j.spec.EndpointURL,
 		MaxTokens: j.spec.MaxTokens, Concurrency: j.spec.Concurrency, HTTPVersion: j.spec.HTTPVersion,
-		Warn: j.printer.Note,
+		Warn: warn,
 	}
 	if j.env.Bedrock != nil {
 		j.env.Bedrock(&opt)
 	}
 	model, err := bedrock.New(ctx, opt)
 	if err != nil {
-		return refuse(err)
+		return nil, refuse(err)
+	}
+	return model, nil
+}
+
+// connect makes the model and resolves its credentials.
+func (j *job) connect(ctx context.Context) error {
+	model, err := j.newModel(ctx, j.printer.Note)
+	if err != nil {
+		return err
 	}
 	if err := model.Prepare(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -72,6 +72,8 @@ type Request struct {
 	// MaxTokens is what the service reserves for the answer: the body's own limit, or the
 	// documented default of the family where the body sets none.
 	MaxTokens int64
+	// DefaultLimit says that the body sets none.
+	DefaultLimit bool
 }
 
 // Usage counts tokens as the service bills them.

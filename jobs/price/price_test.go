@@ -90,12 +90,14 @@ func TestBill(t *testing.T) {
 	}{
 		"input and output": {full, Tokens{Input: 100, Output: 10}, Amount{Input: 300, Output: 150}},
 		"cache": {
-			full, Tokens{CacheRead: 10, CacheWrite5m: 4, CacheWrite1h: 2},
+			full,
+			Tokens{CacheRead: 10, CacheWrite5m: 4, CacheWrite1h: 2},
 			Amount{CacheRead: 3, CacheWrite: 4*3.75 + 2*6},
 		},
 		"the threshold itself is not long": {full, Tokens{Input: 200, Output: 1}, Amount{Input: 600, Output: 15}},
 		"a long context is dearer as a whole": {
-			full, Tokens{Input: 191, CacheRead: 10, Output: 1},
+			full,
+			Tokens{Input: 191, CacheRead: 10, Output: 1},
 			Amount{Input: 191 * 6, Output: 20, CacheRead: 10 * 0.3 * 2},
 		},
 		"no cache prices: as input":     {short, Tokens{CacheRead: 5, CacheWrite5m: 5}, Amount{CacheRead: 5, CacheWrite: 5}},

@@ -33,7 +33,7 @@ func (m *Model) Encode(rec *pipeline.Record) (*pipeline.Request, error) {
 	}
 	req.InputTokens, req.MaxTokens = w.tokens(), w.limit
 	if w.limit < 0 {
-		req.MaxTokens = m.family.defaultLimit
+		req.MaxTokens, req.DefaultLimit = m.family.defaultLimit, true
 		m.warnNoLimit()
 	}
 	return req, nil

@@ -1,0 +1,153 @@
+package jobs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/batchrun/batchrun/jobs"
+	"github.com/batchrun/batchrun/pipeline/bedrock"
+	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
+)
+
+const (
+	novaID   = "amazon.nova-lite-v1:0"
+	claudeID = "anthropic.claude-3-haiku-20240307-v1:0"
+)
+
+// A rehearsal is a job that is planned and then run against the simulator.
+type rehearsal struct {
+	model   string
+	records int
+	prompt  func(i int, rng *rand.Rand) string
+	server  sim.Options
+	edit    func(*jobs.Spec)
+	what    jobs.PlanSpec // Like is filled in by a run without quotas where it is "pilot"
+}
+
+func moons(i int, _ *rand.Rand) string {
+	return fmt.Sprintf("Question %d: %s", i, strings.Repeat("which moon is the largest? ", 1+i%5))
+}
+
+// longTailed asks for answers whose lengths are lognormal with a mean of 60.
+func longTailed(i int, rng *rand.Rand) string {
+	return fmt.Sprintf("[[tokens:%d]] %s", 1+int(59*math.Exp(0.9*rng.NormFloat64()-0.405)), moons(i, rng))
+}
+
+// TestPlanForetellsRuns: a plan that is given how long answers are is within 3 % of the time that a run then takes.
+func TestPlanForetellsRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs for twenty seconds")
+	}
+	t.Parallel()
+	quick := sim.Options{
+		OutputTokens: 60, OutputSpread: 30, TokensPerChunk: 10,
+		FirstToken: sim.Latency{Mean: 100 * time.Millisecond, Spread: 40 * time.Millisecond}, InterToken: sim.Latency{Mean: 2 * time.Millisecond},
+	}
+	single := quick
+	single.TokensPerChunk = 1 // or the first event has ten tokens, and the rest are faster than 500 a second
+	said := jobs.PlanSpec{ExpectOutput: "60±30", ExpectTTFT: "100ms±40ms", ExpectSpeed: 500}
+	tests := map[string]rehearsal{
+		"plain, bound by tokens": {
+			model: novaID, records: 260, prompt: moons, server: quick, what: jobs.PlanSpec{Like: "pilot"},
+			edit: func(s *jobs.Spec) { s.TPM, s.MaxTokens, s.Concurrency = 240_000, 100, 64 },
+		},
+		"max_tokens ten times the mean, long-tailed": {
+			model: novaID, records: 260, prompt: longTailed, server: quick, what: jobs.PlanSpec{Like: "pilot"},
+			edit: func(s *jobs.Spec) { s.TPM, s.MaxTokens, s.Concurrency = 240_000, 600, 64 },
+		},
+		"settled above what is reserved": {
+			model: claudeID, records: 220, prompt: moons, server: quick, what: jobs.PlanSpec{Like: "pilot"},
+			edit: func(s *jobs.Spec) { s.TPM, s.MaxTokens, s.Concurrency = 700_000, 100, 64 },
+		},
+		"bound by requests": {
+			model: novaID, records: 260, prompt: moons, server: single, what: said,
+			edit: func(s *jobs.Spec) { s.RPM, s.MaxTokens, s.Concurrency = 2_700, 100, 64 },
+		},
+		"bound by streams": {
+			model: novaID, records: 220, prompt: moons, server: single, what: said,
+			edit: func(s *jobs.Spec) { s.MaxTokens, s.Concurrency = 100, 8 },
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var off float64
+			for range 3 { // a machine that is busy makes a run late, never a plan
+				planned, took := tt.rehearse(t)
+				if off = took.Seconds()/planned - 1; math.Abs(off) <= 0.03 {
+					t.Logf("planned %.2fs, took %.2fs: %+.1f %%", planned, took.Seconds(), 100*off)
+					return
+				}
+				t.Logf("again: planned %.2fs, took %.2fs: %+.1f %%", planned, took.Seconds(), 100*off)
+			}
+			t.Errorf("the run took %+.1f %% of what was planned, three times; want within 3 %%", 100*off)
+		})
+	}
+}
+
+// rehearse plans, then runs.
+func (r *rehearsal) rehearse(t *testing.T) (planned float64, took time.Duration) {
+	t.Helper()
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in.jsonl")
+	var text bytes.Buffer
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range r.records {
+		fmt.Fprintf(&text, "{\"id\":\"r%d\",\"prompt\":%q}\n", i, r.prompt(i, rng))
+	}
+	if err := os.WriteFile(in, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := jobs.Defaults()
+	spec.Input, spec.Model, spec.Progress = []string{in}, r.model, "none"
+	r.edit(&spec)
+
+	what := r.what
+	if what.Like == "pilot" {
+		pilot := spec
+		pilot.Output, pilot.TPM, pilot.RPM = filepath.Join(dir, "pilot.jsonl"), 0, 0
+		r.run(t, pilot, r.server)
+		what.Like = pilot.Output
+	}
+	spec.Output = filepath.Join(dir, "out.jsonl")
+	rep, err := jobs.Plan(t.Context(), spec, what, isolated("http://127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := r.server
+	server.Quota = sim.Quota{RPM: float64(spec.RPM), TPM: float64(spec.TPM)}
+	return rep.Duration.Seconds, r.run(t, spec, server)
+}
+
+// run does a job against a server of its own.
+func (r *rehearsal) run(t *testing.T, spec jobs.Spec, opt sim.Options) time.Duration {
+	t.Helper()
+	server, err := sim.Start(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	start := time.Now()
+	outcome, err := jobs.Run(context.WithoutCancel(t.Context()), spec, isolated(server.URL()))
+	took := time.Since(start)
+	if want := fmt.Sprintf("%d read = %[1]d succeeded + 0 failed + 0 rejected + 0 left", r.records); err != nil || outcome.Account != want {
+		t.Fatalf("run: %v, %q; want %q", err, outcome.Account, want)
+	}
+	return took
+}
+
+// isolated is a world without an AWS configuration, in which the service is at endpoint.
+func isolated(endpoint string) jobs.Env {
+	return jobs.Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Bedrock: func(o *bedrock.Options) {
+		o.IgnoreEnvironment, o.EndpointURL = true, endpoint
+	}}
+}
