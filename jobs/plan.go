@@ -160,6 +160,9 @@ func loadPrices(path string) (*price.Table, error) {
 // planNotes tell where a run would not do what is planned.
 func (j *job) planNotes() []string {
 	var notes []string
+	if !bedrock.Streams(j.spec.Model) {
+		notes = append(notes, j.spec.Model+" cannot be invoked with a response stream, says its documentation")
+	}
 	if j.spec.RetryFailed {
 		notes = append(notes, "the plan is for all of the input, and --retry-failed sends the records of the error rows only")
 	}

@@ -57,7 +57,7 @@ func (p *planner) named(e *price.Entry) string {
 
 // bill is what all requests cost: as expected, and where every answer reaches its limit.
 func (p *planner) bill(e *price.Entry, factor float64) (expected, atMost price.Amount) {
-	draws := max(len(p.sample), keep)
+	draws := p.draws()
 	for i := range draws {
 		c := p.sample[i%len(p.sample)]
 		u := p.usage(c, p.Expect.answer(i, c.MaxTokens, 1).output)
@@ -106,7 +106,7 @@ func (p *planner) provisioned(e *price.Entry) *ProvisionedCost {
 	total := hourly * p.total.Hours()
 	tokens := p.inputs() + p.output.mean()*float64(p.requests)
 	return &ProvisionedCost{
-		ModelUnits: units, PerHour: cents(hourly), Hours: round(p.total.Hours()), Total: cents(total),
+		ModelUnits: units, PerHour: cents(hourly), Hours: cents(p.total.Hours()), Total: cents(total),
 		PerMillionTokens: cents(total / max(1, tokens) * 1e6),
 	}
 }

@@ -117,7 +117,7 @@ func (p *planner) expect() {
 		p.scale = p.w.input.mean() / (inputs / float64(len(p.sample)))
 	}
 	var firsts, rests, tokens float64
-	for i := range max(len(p.sample), keep) { // a short job is drawn often, so that chance does not show
+	for i := range p.draws() {
 		c := p.sample[i%len(p.sample)]
 		a := p.Expect.answer(i, c.MaxTokens, 1)
 		p.output.add(a.output)
@@ -144,6 +144,12 @@ func (p *planner) expect() {
 		}
 		p.spread = min(tenth*p.output.deviation()*math.Sqrt(of)/p.output.mean(), 1)
 	}
+}
+
+// draws is how many answers are drawn for means: each request of a short job has many, so that chance does not show.
+func (p *planner) draws() int {
+	each := (keep + len(p.sample) - 1) / len(p.sample)
+	return each * len(p.sample)
 }
 
 // usage is what a request is expected to use.

@@ -45,7 +45,7 @@ func (p *planner) warnWaste(say func(format string, args ...any)) {
 		return
 	}
 	say("max_tokens of %s on average is %s times the expected answer: a service that counts reservations for a full minute gives %s of the quota at most, and %s with the %s of the longest answer expected",
-		figure(limit), figure(limit/p.output.mean()), percent(now), percent(p.reachable(p.idleWith(longest))), comma(longest))
+		figure(limit), figure(round(limit/p.output.mean())), percent(now), percent(p.reachable(p.idleWith(longest))), comma(longest))
 }
 
 // idleWith is what would be reserved and not used, as planner.idle, if no limit were above most.
