@@ -154,6 +154,50 @@ func TestCountingService(t *testing.T) {
 	}
 }
 
+// TestTrend: an input whose requests grow is followed in its order, whatever part of it is kept.
+func TestTrend(t *testing.T) {
+	const half = keep * 3 / 4
+	w := workload(half, 0, 100, 100)
+	req := &pipeline.Request{Record: &pipeline.Record{}, InputTokens: 1_900, MaxTokens: 100}
+	for range half {
+		w.Add(req)
+	}
+	const tpm = 60e6
+	r := report(t, w, Options{
+		Expect: Expect{Output: spread(t, "10"), FirstToken: &Spread{}, Speed: 1_000}, Limits: ratelimit.Options{TokensPerMinute: tpm, Concurrency: 1_000},
+	})
+	near(t, "the duration", r.Duration.Seconds, 2*half*1_010/(0.995*tpm/60), 0.01)
+}
+
+// A fussy service refuses every third request.
+type fussy struct {
+	open
+	asked int
+}
+
+func (f *fussy) admit(time.Duration, float64) (int64, bool) {
+	f.asked++
+	return 0, f.asked%3 != 0
+}
+
+// TestRefusedGoAgain: a request that is refused is sent again until it is not.
+func TestRefusedGoAgain(t *testing.T) {
+	const n = 600
+	s := &fussy{}
+	c, err := newCourse(ratelimit.Options{Concurrency: 10, Burndown: 1}, s, n, func(int) planned {
+		return planned{ratelimit.Cost{Input: 10, MaxTokens: 10}, ratelimit.Usage{Input: 10, Output: 5}, time.Second, 2 * time.Second}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.run(); err != nil {
+		t.Fatal(err)
+	}
+	if c.used != n*15 || s.asked != n+c.refuse || c.refuse < n/3 {
+		t.Errorf("%v tokens used, %d sent, %d refused; want %d tokens, and all but the refused served", c.used, s.asked, c.refuse, n*15)
+	}
+}
+
 // TestCounting holds the model of the service to the accounting it stands for.
 func TestCounting(t *testing.T) {
 	s := &counting{perMinute: 100}
@@ -211,6 +255,9 @@ prices:
 	}
 	cached := &Like{Path: "out.jsonl", Rows: 1e9, Input: 10, CacheRead: 70, CacheWrite: 20, sample: newReservoir[answer](1)}
 	cached.sample.add(answer{output: 100, first: time.Second, total: 2 * time.Second})
+	twoRows := &Like{Path: "out.jsonl", Rows: 2, sample: newReservoir[answer](2)}
+	twoRows.sample.add(answer{output: 50, first: time.Second, total: 2 * time.Second})
+	twoRows.sample.add(answer{output: 150, first: time.Second, total: 2 * time.Second})
 	tests := map[string]struct {
 		w     *Workload
 		model string
@@ -232,6 +279,11 @@ prices:
 			workload(1_000, 0, 50, 200), "m",
 			Expect{Output: spread(t, "100±60")},
 			Cost{Total: 1_050, Low: 1_050 - 14.04, High: 1_050 + 14.04, AtMost: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
+		},
+		// The mean of two rows may be off by 1.2816 of their deviation over √2.
+		"a wide range where few rows tell": {
+			workload(1_000, 0, 50, 200), "m", Expect{Like: twoRows},
+			Cost{Total: 1_050, Low: 1_050 - 453.6, High: 1_050 + 453.6, AtMost: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
 		},
 		"half of the requests have a long context": {
 			long, "m",
@@ -313,14 +365,14 @@ func TestWarnings(t *testing.T) {
 		"more than a minute's quota": {
 			body(workload(10, tpm, 10, 100), tpm-99, 100, 10, false),
 			Options{Expect: expect("60", 50)},
-			[]string{"1 records reserve more than the 60,000 tokens of a whole minute: each waits until nothing else is counted, and the service may refuse it for good; the first is big.jsonl:7"},
+			[]string{"records that reserve more than the 60,000 tokens of a whole minute: 1, the first big.jsonl:7; each goes alone"},
 		},
 		"close to the longest": {
 			body(workload(10, tpm, 10, 100), 10, 100, nearLimit, false),
 			Options{Expect: expect("60", 50)},
-			[]string{"1 requests are longer than 22,500,000 of the 25,000,000 bytes that the service takes; the first is big.jsonl:7"},
+			[]string{"requests longer than 22,500,000 of the 25,000,000 bytes that the service takes: 1, the first big.jsonl:7"},
 		},
-		"ids twice": {workload(10, tpm, 10, 100), Options{RepeatedIDs: 3, Expect: expect("60", 50)}, []string{"about 3 records have an id"}},
+		"ids twice": {workload(10, tpm, 10, 100), Options{RepeatedIDs: 3, Expect: expect("60", 50)}, []string{"records with an id that an earlier one has: about 3;"}},
 		"notes first, and no quota": {
 			workload(10, 0, 10, 100),
 			Options{Notes: []string{"a note"}, Expect: expect("60", 50)},
@@ -382,7 +434,7 @@ func full() *Report {
 			Reserved:    &ReservedCost{TokensPerMinute: 167_570, PerMonth: 16_757},
 		},
 		Assumptions: []string{"answers: length by the 900 result rows of out/last.jsonl", "nothing of the quota is used by others, and no call fails"},
-		Warnings:    []string{"about 12 records have an id that an earlier one has: their rows are told apart by source and line only", "another"},
+		Warnings:    []string{"records with an id that an earlier one has: about 12; their rows are told apart by source and line only", "another"},
 	}
 }
 

@@ -273,6 +273,14 @@ func (c *Cost) text(field func(name, format string, args ...any)) {
 	}
 }
 
+// latency is a short time of seconds.
+func latency(s float64) string {
+	if s < 1 {
+		return fmt.Sprintf("%.0fms", s*1000)
+	}
+	return fmt.Sprintf("%.2fs", s)
+}
+
 // span is a time of seconds in its two largest units.
 func span(s float64) string {
 	if s < 10 {

@@ -18,15 +18,15 @@ func (p *planner) warn(r *Report) {
 	}
 	p.warnWaste(say)
 	if n := p.w.overMinute; n > 0 {
-		say("%s records reserve more than the %s tokens of a whole minute: each waits until nothing else is counted, and the service may refuse it for good; the first is %s",
-			comma(n), comma(int64(p.w.perMinute)), p.w.overPlace)
+		say("records that reserve more than the %s tokens of a whole minute: %s, the first %s; each goes alone, and the service may refuse it for good",
+			comma(int64(p.w.perMinute)), comma(n), p.w.overPlace)
 	}
 	if n := p.RepeatedIDs; n > 0 {
-		say("about %s records have an id that an earlier one has: their rows are told apart by source and line only", comma(n))
+		say("records with an id that an earlier one has: about %s; their rows are told apart by source and line only", comma(n))
 	}
 	if n := p.w.near; n > 0 {
-		say("%s requests are longer than %s of the %s bytes that the service takes; the first is %s",
-			comma(n), comma(nearLimit), comma(pipelineMaxBody), p.w.nearPlace)
+		say("requests longer than %s of the %s bytes that the service takes: %s, the first %s",
+			comma(nearLimit), comma(maxBody), comma(n), p.w.nearPlace)
 	}
 	if p.Limits.TokensPerMinute == 0 && p.Limits.RequestsPerMinute == 0 {
 		say("no quota is stated, so only the number of streams bounds the duration: give --tpm and --rpm as Service Quotas shows them")
@@ -77,7 +77,7 @@ func (p *planner) assume(r *Report) {
 	if e.Speed > 0 {
 		speed = "--expect-speed"
 	}
-	say("first token after %s (%s), then %s tokens/s in each stream (%s)", span(p.firstSeconds), first, figure(p.perSecond), speed)
+	say("first token after %s (%s), then %s tokens/s in each stream (%s)", latency(p.firstSeconds), first, figure(p.perSecond), speed)
 	switch {
 	case like != nil && like.Estimated > 0:
 		say("input: %s tokens counted for one estimated, as in %s", figure(p.ratio), like.Path)

@@ -13,11 +13,11 @@ import (
 const shownRefusals = 5
 
 // nearLimit is the length of a body, in bytes, from which it is told that it is close to what the service takes.
-const nearLimit = pipelineMaxBody / 10 * 9
+const nearLimit = maxBody / 10 * 9
 
-// pipelineMaxBody is what the service takes:
+// maxBody is what the service takes:
 // https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html.
-const pipelineMaxBody = 25_000_000
+const maxBody = 25_000_000
 
 // A Workload is what a run would send. It is not for concurrent use, and its size does not depend on how much it has seen.
 type Workload struct {

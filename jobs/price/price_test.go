@@ -3,6 +3,7 @@ package price
 import (
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,17 @@ func TestFind(t *testing.T) {
 				t.Errorf("Find(%+v) = input %v times %v, want %v times %v", tt.use, e.Input, factor, tt.input, tt.factor)
 			}
 		})
+	}
+}
+
+// TestExample: the table that the documentation names is one.
+func TestExample(t *testing.T) {
+	data, err := os.ReadFile("../../examples/prices.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(table(t, string(data)).Entries); got != 3 {
+		t.Errorf("%d entries, want 3", got)
 	}
 }
 
