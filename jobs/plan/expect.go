@@ -2,7 +2,6 @@ package plan
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -43,29 +42,31 @@ func ParseLatency(text string) (Spread, error) {
 	return s, nil
 }
 
+// parseSpread reads a spread; number reads an amount.
 func parseSpread(text string, number func(string) (float64, error)) (s Spread, err error) {
-	const most = 1e9
-	mean, rest, found := strings.Cut(strings.ReplaceAll(strings.TrimSpace(text), "+-", "±"), "±")
-	into := &s.Half
+	text = strings.ReplaceAll(strings.TrimSpace(text), "+-", "±")
+	mean, half, uniform := strings.Cut(text, "±")
 	if args, ok := strings.CutPrefix(text, "lognormal("); ok {
-		mean, rest, found = strings.Cut(strings.TrimSuffix(args, ")"), ",")
-		if !found || !strings.HasSuffix(args, ")") {
+		args, closed := strings.CutSuffix(args, ")")
+		middle, sigma, two := strings.Cut(args, ",")
+		if !closed || !two {
 			return s, strconv.ErrSyntax
 		}
-		into, s.Half = &s.Sigma, 0
-		if s.Sigma, err = strconv.ParseFloat(strings.TrimSpace(rest), 64); err != nil {
+		if s.Sigma, err = strconv.ParseFloat(strings.TrimSpace(sigma), 64); err != nil {
 			return s, err
 		}
-	} else if found {
-		if *into, err = number(strings.TrimSpace(rest)); err != nil {
+		mean = middle
+	} else if uniform {
+		if s.Half, err = number(strings.TrimSpace(half)); err != nil {
 			return s, err
 		}
 	}
 	if s.Mean, err = number(strings.TrimSpace(mean)); err != nil {
 		return s, err
 	}
+	const most = 1e9
 	if !(s.Mean >= 0 && s.Mean <= most && s.Half >= 0 && s.Half <= s.Mean && s.Sigma >= 0 && s.Sigma <= 5) {
-		return s, fmt.Errorf("%q: out of range", text)
+		return s, strconv.ErrRange
 	}
 	return s, nil
 }

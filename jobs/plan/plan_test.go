@@ -282,7 +282,8 @@ prices:
 		},
 		// The mean of two rows may be off by 1.2816 of their deviation over √2.
 		"a wide range where few rows tell": {
-			workload(1_000, 0, 50, 200), "m", Expect{Like: twoRows},
+			workload(1_000, 0, 50, 200), "m",
+			Expect{Like: twoRows},
 			Cost{Total: 1_050, Low: 1_050 - 453.6, High: 1_050 + 453.6, AtMost: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
 		},
 		"half of the requests have a long context": {
