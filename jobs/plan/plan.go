@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,8 @@ import (
 const (
 	// most is how many requests are followed through virtual time; the rest goes at the rate of the later ones.
 	most = 4 * keep
+	// enough is how many requests are followed at least, over several rounds of a short job.
+	enough = keep / 4
 	// tenth is how many standard deviations lie between the mean of a normal distribution and its 10th percentile.
 	tenth = 1.2816
 	// apart is the part by which two figures have to differ to be told as two.
@@ -195,7 +198,7 @@ func (e *Expect) from() string {
 // duration follows the requests through virtual time.
 func (p *planner) duration() (*Duration, error) {
 	d := &Duration{}
-	c, total, err := p.follow(p.returning(), 1)
+	c, total, err := p.follow(p.returning, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -203,11 +206,11 @@ func (p *planner) duration() (*Duration, error) {
 	d.Seconds = round(total.Seconds())
 	d.Low, d.High = d.Seconds, d.Seconds
 	if p.spread > 0 {
-		_, low, err := p.follow(p.returning(), 1-p.spread)
+		_, low, err := p.follow(p.returning, 1-p.spread)
 		if err != nil {
 			return nil, err
 		}
-		_, high, err := p.follow(p.returning(), 1+p.spread)
+		_, high, err := p.follow(p.returning, 1+p.spread)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +218,7 @@ func (p *planner) duration() (*Duration, error) {
 	}
 	d.Counting = d.Seconds
 	if p.Limits.TokensPerMinute > 0 {
-		_, counted, err := p.follow(&counting{perMinute: p.Limits.TokensPerMinute}, 1)
+		_, counted, err := p.follow(func() service { return &counting{perMinute: p.Limits.TokensPerMinute} }, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -241,9 +244,27 @@ func (p *planner) returning() service {
 	return open{}
 }
 
-// follow runs the workload, or as much of it as tells the rest, with answers stretched by scale.
-func (p *planner) follow(s service, scale float64) (*course, time.Duration, error) {
+// follow runs the workload, or as much of it as tells the rest, with answers stretched by scale. Of a short job it is
+// chance which answers come last, and how long they are: it is followed several times, and the mean is told.
+func (p *planner) follow(shape func() service, scale float64) (c *course, total time.Duration, err error) {
 	n := int(min(p.requests, most))
+	times := min(max(enough/n, 1), 16)
+	places := rand.New(rand.NewPCG(5, 6))
+	for range times {
+		if c, err = p.once(shape(), n, places.IntN(1<<30), scale); err != nil {
+			return nil, 0, err
+		}
+		took := c.now
+		if rest := p.requests - int64(n); rest > 0 {
+			took += time.Duration(float64(c.last-c.marked) / float64(n-keep) * float64(rest))
+		}
+		total += took / time.Duration(times)
+	}
+	return c, p.days(total, c.used/float64(n)*float64(p.requests)), nil
+}
+
+// once follows n requests, whose answers begin at a place of the sequence.
+func (p *planner) once(s service, n, place int, scale float64) (*course, error) {
 	limits := p.Limits
 	limits.TokensPerDay = 0 // see days
 	c, err := newCourse(limits, s, n, func(i int) planned {
@@ -252,21 +273,14 @@ func (p *planner) follow(s service, scale float64) (*course, time.Duration, erro
 			at = int(int64(i) * int64(len(p.sample)) / int64(n))
 		}
 		cost := p.sample[at]
-		a := p.Expect.answer(i, cost.MaxTokens, scale)
+		a := p.Expect.answer(place+i, cost.MaxTokens, scale)
 		return planned{cost, p.usage(cost, a.output), a.first, a.total}
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	c.mark = keep
-	if err := c.run(); err != nil {
-		return nil, 0, err
-	}
-	total := c.now
-	if rest := p.requests - int64(n); rest > 0 {
-		total += time.Duration(float64(c.last-c.marked) / float64(n-keep) * float64(rest))
-	}
-	return c, p.days(total, c.used/float64(n)*float64(p.requests)), nil
+	return c, c.run()
 }
 
 // days adds the waits for the quota of the day: what it does not cover goes 24 hours after what it did.
