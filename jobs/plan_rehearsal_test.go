@@ -124,7 +124,7 @@ func (r *rehearsal) rehearse(t *testing.T) (planned float64, took time.Duration)
 	what := r.what
 	if what.Like == "pilot" {
 		pilot := spec
-		pilot.Output, pilot.TPM, pilot.RPM, pilot.Concurrency = filepath.Join(dir, "pilot.jsonl"), 0, 0, 64
+		pilot.Output, pilot.TPM, pilot.RPM, pilot.Concurrency = filepath.Join(dir, "pilot.jsonl"), 0, 0, 24
 		r.run(t, pilot, r.server)
 		what.Like = pilot.Output
 	}
