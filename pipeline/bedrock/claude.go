@@ -11,7 +11,8 @@ import (
 	"github.com/batchrun/batchrun/pipeline"
 )
 
-// claude is Anthropic's Messages API.
+// claude is Anthropic's Messages API:
+// https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html
 var claude = family{
 	name:          "claude",
 	ids:           []string{"anthropic.claude"},
@@ -20,10 +21,11 @@ var claude = family{
 	defaultLimit:  4096,
 	limitRequired: true,
 	encode:        encodeClaude,
-	assemble:      func() assembler { return &claudeAnswer{} },
+	assemble:      func([]byte) assembler { return &claudeAnswer{} },
+	keys:          []string{"type=message_start", "completion"},
 }
 
-func encodeClaude(p *pipeline.Prompt, maxTokens int64) ([]byte, *pipeline.Fault) {
+func encodeClaude(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
 	b := make([]byte, 0, len(p.Text)+len(p.System)+256)
 	b = append(b, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":`...)
 	b = appendInt(b, maxTokens)
@@ -62,9 +64,7 @@ type claudeAnswer struct {
 	usage   object // of message_start, under those of message_delta, which are cumulative
 	blocks  []*claudeBlock
 
-	// A legacy text completion has none of the above.
-	legacy     bool
-	completion []byte
+	completion *completion // of a model that answered in the older format, which has none of the above
 }
 
 // claudeBlock is a content block as it grows. The pieces are as they stood between their quotes.
@@ -83,14 +83,14 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 		k, kind                                      []byte
 		message, block, delta, usage                 []byte
 		deltaType, text, partial, thinking, sig, cit []byte
-		completion, stopReason, stop                 []byte
+		stopReason, stop                             []byte
 		errType, errMessage                          []byte
 		index                                        int64
 	)
 	for s.key(&k) {
 		switch string(k) {
 		case "type":
-			kind = s.str()
+			kind = s.word()
 		case "index":
 			index, _ = s.number()
 		case "delta":
@@ -103,7 +103,7 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 			for s.key(&k) {
 				switch string(k) {
 				case "type":
-					deltaType = s.str()
+					deltaType = s.word()
 				case "text":
 					text = s.str()
 				case "partial_json":
@@ -126,7 +126,7 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 		case "usage":
 			usage = s.raw()
 		case "completion":
-			completion = s.str()
+			text = s.str()
 		case "stop_reason":
 			stopReason = s.raw()
 		case "stop":
@@ -170,8 +170,11 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	case "error":
 		env.faultType, env.faultMessage = unescape(errType), unescape(errMessage)
 	case "", "completion":
-		if completion != nil {
-			sg = a.complete(completion, stopReason, stop)
+		if text != nil || stopReason != nil {
+			if a.completion == nil {
+				a.completion = &completion{}
+			}
+			sg = a.completion.piece(text, stopReason, stop)
 		}
 	}
 	return sg, true
@@ -237,25 +240,9 @@ func (a *claudeAnswer) block(index int64, kind string) *claudeBlock {
 	return b
 }
 
-func (a *claudeAnswer) complete(completion, stopReason, stop []byte) signs {
-	a.legacy = true
-	a.completion = append(a.completion, completion...)
-	if len(stopReason) > 0 {
-		a.delta.set("stop_reason", bytes.Clone(stopReason))
-	}
-	if len(stop) > 0 {
-		a.delta.set("stop", bytes.Clone(stop))
-	}
-	return signs{
-		content:  len(completion) > 0,
-		text:     len(completion) > 0,
-		terminal: len(stopReason) > 0 && string(stopReason) != "null",
-	}
-}
-
 func (a *claudeAnswer) text() string {
-	if a.legacy {
-		return unescape(a.completion)
+	if a.completion != nil {
+		return unescape(a.completion.text)
 	}
 	var text strings.Builder
 	for _, b := range a.ordered() {
@@ -275,15 +262,9 @@ func (a *claudeAnswer) ordered() []*claudeBlock {
 	return a.blocks
 }
 
-func (a *claudeAnswer) finish() answer {
-	if a.legacy {
-		o := object{
-			{[]byte("type"), []byte(`"completion"`)},
-			{[]byte("completion"), appendRawString(nil, a.completion)},
-			{[]byte("stop_reason"), nullOr(a.delta.get("stop_reason"))},
-			{[]byte("stop"), nullOr(a.delta.get("stop"))},
-		}
-		return answer{output: o.append(nil), stopReason: a.delta.str("stop_reason")}
+func (a *claudeAnswer) finish(*metrics) answer {
+	if a.completion != nil {
+		return a.completion.finish()
 	}
 	m := a.message
 	if m == nil {

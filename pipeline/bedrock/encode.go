@@ -57,7 +57,7 @@ func (m *Model) encodePrompt(p *pipeline.Prompt) ([]byte, *pipeline.Fault) {
 	if limit == 0 {
 		limit = m.maxTokens()
 	}
-	return m.family.encode(p, limit)
+	return m.family.encode(p, limit, foundationID(m.opts.ModelID))
 }
 
 // maxTokens is the answer limit of a short-form record that sets none.

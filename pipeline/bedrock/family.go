@@ -1,15 +1,13 @@
 package bedrock
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
 )
 
 // A family is the set of models that share the format of their requests and streams.
-// To add one: a file with its variable of this type, and a row in families.
+// To add one: a file with its variable of this type, and a row in families. CONTRIBUTING.md has the steps.
 type family struct {
 	name string
 	// ids are the beginnings of the model ids that belong to it, without a profile's prefix; notIDs
@@ -24,14 +22,48 @@ type family struct {
 	limitRequired bool
 	// maxLimit is the highest answer length that the service accepts from models of the family; 0 for none.
 	maxLimit int64
-	// encode makes the body of a short-form record.
-	encode func(p *pipeline.Prompt, maxTokens int64) ([]byte, *pipeline.Fault)
-	// assemble returns a new assembler for one stream.
-	assemble func() assembler
+	// models are those of the family that have limits of their own; the first whose beginning fits holds.
+	models []modelLimits
+	// encode makes the body of a short-form record. The model's id is "" where only the family is known.
+	encode func(p *pipeline.Prompt, maxTokens int64, modelID string) ([]byte, *pipeline.Fault)
+	// assemble returns a new assembler for the stream that answers a request's body.
+	assemble func(request []byte) assembler
+	// keys are top-level keys of a chunk by which a stream of the family is known where nothing else tells it; see sniffer.
+	keys []string
+	// guessed: the format is an assumption. An answer in which nothing was found, although the service
+	// counted tokens for it, is then a fault and not an empty result.
+	guessed bool
 }
 
-// families has a row for each family.
-var families = []*family{&claude, &nova, &llama, &titan}
+// modelLimits are the limits of the models whose ids begin so.
+type modelLimits struct {
+	ids                    string
+	defaultLimit, maxLimit int64
+}
+
+// families has a row for each family. A model belongs to the first that its id fits.
+var families = []*family{
+	&claude, &nova, &llama, &titan,
+	&claudeText,
+	&mistralText, &mistral,
+	&commandR, &command,
+	&jamba, &j2,
+	&deepseekR1, &deepseek,
+	&openai, &qwen, &writer, &chat,
+	&imported, &generic,
+}
+
+// of is the family with the limits of one of its models.
+func (f *family) of(id string) *family {
+	for _, m := range f.models {
+		if strings.HasPrefix(id, m.ids) {
+			own := *f
+			own.defaultLimit, own.maxLimit = m.defaultLimit, m.maxLimit
+			return &own
+		}
+	}
+	return f
+}
 
 // signs are what an assembler found in a chunk.
 type signs struct {
@@ -48,8 +80,15 @@ type assembler interface {
 	chunk(s *scanner, env *envelope) (signs, bool)
 	// text is the answer's text so far.
 	text() string
-	// finish makes the answer. It is called once, as the last.
-	finish() answer
+	// finish makes the answer. It is called once, as the last. A family whose body has counts that its stream
+	// has not takes them from what the service counted.
+	finish(m *metrics) answer
+}
+
+// A wordTaker is an assembler of a family whose streams hold strings beside objects.
+type wordTaker interface {
+	// word takes in a chunk that is a string.
+	word(w string) signs
 }
 
 // An answer is what an assembler makes of a whole stream.
@@ -57,111 +96,4 @@ type answer struct {
 	output     []byte
 	stopReason string
 	usage      pipeline.Usage // as the family reports it
-}
-
-// ErrUnknownFamily is the reason of an error about a model id that does not tell the format of its requests.
-var ErrUnknownFamily = errors.New("unknown family")
-
-// Families are the names of the families, as --family takes them.
-func Families() []string {
-	names := make([]string, len(families))
-	for i, f := range families {
-		names[i] = f.name
-	}
-	return names
-}
-
-// FamilyOf names the family of a model by its id: a foundation model or inference profile, as a plain id or
-// an ARN. Of any other model, such as a provisioned or imported one, it knows nothing: [ErrUnknownFamily].
-func FamilyOf(modelID string) (string, error) {
-	f, err := resolveFamily(modelID, "")
-	if err != nil {
-		return "", err
-	}
-	return f.name, nil
-}
-
-// resolveFamily finds the family by its name, or else by the model.
-func resolveFamily(modelID, name string) (*family, error) {
-	if name != "" {
-		for _, f := range families {
-			if f.name == name {
-				return f, nil
-			}
-		}
-		return nil, &ConfigError{
-			Message:  fmt.Sprintf("unknown family %q", name),
-			HintText: "the families are " + strings.Join(Families(), ", "),
-			Err:      ErrUnknownFamily,
-		}
-	}
-	id, ok := baseModelID(modelID)
-	if ok {
-		for _, f := range families {
-			if f.owns(id) {
-				return f, nil
-			}
-		}
-		// A profile's id has the geography in front: us.anthropic.…
-		if geo, rest, ok := strings.Cut(id, "."); ok && isGeography(geo) {
-			for _, f := range families {
-				if f.owns(rest) {
-					return f, nil
-				}
-			}
-		}
-	}
-	return nil, &ConfigError{
-		Message:  fmt.Sprintf("model %q does not tell its family", modelID),
-		HintText: "give --family, one of " + strings.Join(Families(), ", "),
-		Err:      ErrUnknownFamily,
-	}
-}
-
-func (f *family) owns(id string) bool {
-	has := func(prefixes []string) bool {
-		for _, p := range prefixes {
-			if strings.HasPrefix(id, p) {
-				return true
-			}
-		}
-		return false
-	}
-	return has(f.ids) && !has(f.notIDs)
-}
-
-// baseModelID is the id inside the ARN of a foundation model or system inference profile, or a plain id itself.
-func baseModelID(id string) (string, bool) {
-	if !strings.HasPrefix(id, "arn:") {
-		return id, true
-	}
-	parts := strings.SplitN(id, ":", 6)
-	if len(parts) != 6 || parts[2] != "bedrock" {
-		return "", false
-	}
-	for _, kind := range []string{"foundation-model/", "inference-profile/"} {
-		if rest, ok := strings.CutPrefix(parts[5], kind); ok {
-			return rest, true
-		}
-	}
-	return "", false
-}
-
-// regionOf is the region inside an ARN, "" for anything else.
-func regionOf(id string) string {
-	parts := strings.SplitN(id, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" {
-		return ""
-	}
-	return parts[3]
-}
-
-// isGeography reports whether s looks like the prefix of an inference profile: us, eu, apac, global, us-gov, …
-func isGeography(s string) bool {
-	for _, c := range s {
-		if (c < 'a' || c > 'z') && c != '-' {
-			return false
-		}
-	}
-	return len(s) >= 2
 }

@@ -35,16 +35,53 @@ func TestFamilyOf(t *testing.T) {
 		"arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl":                          "",
 		"arn:aws:bedrock:us-east-1:123456789012:custom-model/amazon.nova-lite-v1:0/abcdefghijkl":         "",
 		"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdefghijkl":              "",
-		"arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghijkl":                             "",
+		"arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghijkl":                             "imported",
+		"arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/abcdefghijkl":                    "",
+		"arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.deepseek.r1-v1:0":                   "deepseek-r1",
 		"arn:aws:bedrock:us-east-1:123456789012:default-prompt-router/anthropic.claude:1":                "",
 		"arn:aws:sagemaker:us-east-1:123456789012:endpoint/anthropic.claude":                             "",
 		"arn:aws:bedrock":              "",
 		"amazon.nova-canvas-v1:0":      "",
 		"amazon.nova-sonic-v1:0":       "",
 		"amazon.titan-embed-text-v2:0": "",
-		"mistral.mistral-7b":           "",
+		"stability.sd3-5-large-v1:0":   "",
+		"cohere.embed-english-v3":      "",
+		"cohere.rerank-v3-5:0":         "",
+		"eu.cohere.embed-v4:0":         "",
 		"x.anthropic.claude-3":         "",
 		"claude":                       "",
+		"":                             "",
+
+		"anthropic.claude-v2:1":                       "claude",
+		"meta.llama2-13b-chat-v1":                     "llama",
+		"us.meta.llama4-scout-17b-instruct-v1:0":      "llama",
+		"mistral.mistral-7b-instruct-v0:2":            "mistral-text",
+		"mistral.mixtral-8x7b-instruct-v0:1":          "mistral-text",
+		"mistral.mistral-large-2402-v1:0":             "mistral-text",
+		"mistral.mistral-large-2407-v1:0":             "mistral",
+		"us.mistral.pixtral-large-2502-v1:0":          "mistral",
+		"mistral.mistral-large-3-675b-instruct":       "mistral",
+		"cohere.command-text-v14":                     "command",
+		"cohere.command-light-text-v14:7:4k":          "command",
+		"cohere.command-r-v1:0":                       "command-r",
+		"cohere.command-r-plus-v1:0":                  "command-r",
+		"ai21.jamba-1-5-large-v1:0":                   "jamba",
+		"ai21.j2-ultra-v1":                            "j2",
+		"us.deepseek.r1-v1:0":                         "deepseek-r1",
+		"deepseek.v3-v1:0":                            "deepseek",
+		"deepseek.v3.2":                               "deepseek",
+		"us.deepseek.v3.2":                            "deepseek",
+		"openai.gpt-oss-120b-1:0":                     "openai",
+		"us-gov.openai.gpt-oss-20b-1:0":               "openai",
+		"qwen.qwen3-235b-a22b-2507-v1:0":              "qwen",
+		"us.writer.palmyra-x5-v1:0":                   "writer",
+		"google.gemma-3-27b-it":                       "chat",
+		"moonshotai.kimi-k2.5":                        "chat",
+		"zai.glm-4.7":                                 "chat",
+		"au.anthropic.claude-haiku-4-5-20251001-v1:0": "claude",
+		"newco.wonder-1.5":                            "generic",
+		"us.newco.wonder-v1:0":                        "generic",
+		"cohere.command-a-03-2025":                    "generic",
 	} {
 		got, err := FamilyOf(id)
 		if got != want || errors.Is(err, ErrUnknownFamily) != (want == "") {
@@ -56,7 +93,7 @@ func TestFamilyOf(t *testing.T) {
 		t.Errorf("--family nova gives %q", m.Family())
 	}
 	_, err := FamilyOf(arn)
-	if hint := err.(interface{ Hint() string }).Hint(); !strings.Contains(hint, "--family") || !strings.Contains(hint, "claude, nova, llama, titan") {
+	if hint := err.(interface{ Hint() string }).Hint(); !strings.Contains(hint, "--family") || !strings.Contains(hint, "claude, nova, llama, titan, claude-text, mistral-text") {
 		t.Errorf("the hint is %q", hint)
 	}
 	if _, err := resolveFamily(arn, "gpt"); err == nil {
@@ -214,7 +251,7 @@ func TestSigns(t *testing.T) {
 	for _, tt := range tests {
 		f, _ := resolveFamily(tt.model, "")
 		st := newStream()
-		st.asm = f.assemble()
+		st.asm = f.assemble(nil)
 		if got, err := st.assemble([]byte(tt.chunk)); got != tt.want || err != nil {
 			t.Errorf("%s: %+v, %v, want %+v", tt.chunk, got, err, tt.want)
 		}
@@ -268,7 +305,11 @@ func fuzzFamily(f *testing.F, name string) {
 				return nil, err
 			}
 		}
-		return st.response(), nil
+		r, fault := st.response()
+		if fault != nil {
+			return nil, errNotJSON
+		}
+		return r, nil
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		want, err := run(a, b)

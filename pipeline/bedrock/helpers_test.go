@@ -71,6 +71,21 @@ const (
 	novaID   = "amazon.nova-lite-v1:0"
 	llamaID  = "meta.llama3-8b-instruct-v1:0"
 	titanID  = "amazon.titan-text-express-v1"
+
+	mistralID     = "mistral.mistral-large-2407-v1:0"
+	mistralTextID = "mistral.mistral-7b-instruct-v0:2"
+	commandID     = "cohere.command-text-v14"
+	commandRID    = "cohere.command-r-plus-v1:0"
+	jambaID       = "ai21.jamba-1-5-mini-v1:0"
+	j2ID          = "ai21.j2-mid-v1"
+	deepseekID    = "deepseek.v3-v1:0"
+	deepseekR1ID  = "us.deepseek.r1-v1:0"
+	openaiID      = "openai.gpt-oss-20b-1:0"
+	qwenID        = "qwen.qwen3-32b-v1:0"
+	writerID      = "us.writer.palmyra-x5-v1:0"
+	chatID        = "google.gemma-3-27b-it"
+	importedID    = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghijkl"
+	genericID     = "newco.wonder-v1:0"
 )
 
 // testModel is a model that talks to a server and reads nothing of the environment.

@@ -72,5 +72,10 @@ func (m *Model) end(ctx context.Context, st *stream, err error, yield func(pipel
 			return
 		}
 	}
-	yield(pipeline.Event{Response: st.response()}, nil)
+	r, fault := st.response()
+	if fault != nil {
+		yield(pipeline.Event{}, m.streamFault(ctx, st, fault))
+		return
+	}
+	yield(pipeline.Event{Response: r}, nil)
 }

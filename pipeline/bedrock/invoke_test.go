@@ -64,6 +64,77 @@ var familyCases = map[string]struct {
 	"nova":   {novaID, novaStream, 1},
 	"llama":  {llamaID, llamaStream, 0},
 	"titan":  {titanID, titanStream, 0},
+
+	"claude-text": {claudeID, []string{
+		`{"completion":" Two","stop_reason":null,"stop":null}`,
+		`{"completion":" herons","stop_reason":"stop_sequence","stop":"\n\nHuman:",` + metricsJSON + `}`,
+	}, 0},
+	"mistral-text": {mistralTextID, []string{
+		`{"outputs":[{"text":" Salt","stop_reason":null}]}`,
+		`{"outputs":[{"text":" air","stop_reason":"length"}],` + metricsJSON + `}`,
+	}, 0},
+	"mistral": {mistralID, []string{
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"Tide"},"stop_reason":null}]}`,
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"s."},"stop_reason":"stop"}],` + metricsJSON + `}`,
+	}, 0},
+	"command": {commandID, []string{
+		`{"is_finished":false,"text":" Cold"}`,
+		`{"is_finished":false,"text":" start"}`,
+		`{"finish_reason":"MAX_TOKENS","is_finished":true,` + metricsJSON + `}`,
+	}, 0},
+	"command-r": {commandRID, []string{
+		`{"is_finished":false,"event_type":"stream-start","generation_id":"g1"}`,
+		`{"is_finished":false,"event_type":"text-generation","text":"Dew"}`,
+		`{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{"response_id":"r1","text":"Dew","generation_id":"g1","finish_reason":"COMPLETE"},` + metricsJSON + `}`,
+	}, 1},
+	"jamba": {jambaID, []string{
+		`{"id":"c1","choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}`,
+		`{"id":"c1","choices":[{"index":0,"delta":{"content":"Fern"},"finish_reason":null}]}`,
+		`{"id":"c1","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10},` + metricsJSON + `}`,
+	}, 1},
+	"j2": {j2ID, []string{
+		`{"id":7,"prompt":{"text":"x"},"completions":[{"data":{"text":"Reeds."},"finishReason":{"reason":"endoftext"}}],` + metricsJSON + `}`,
+	}, 0},
+	"deepseek-r1": {deepseekR1ID, []string{
+		`{"choices":[{"text":"Moss","stop_reason":null}]}`,
+		`{"choices":[{"text":".","stop_reason":"stop"}],` + metricsJSON + `}`,
+	}, 0},
+	"deepseek": {deepseekID, []string{
+		`{"choices":[{"index":0,"delta":{"role":"assistant","reasoning_content":"Hm."},"finish_reason":null}],"id":"d","object":"chat.completion.chunk"}`,
+		`{"choices":[{"index":0,"delta":{"content":"Moss."},"finish_reason":null}],"id":"d","object":"chat.completion.chunk"}`,
+		`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"id":"d","object":"chat.completion.chunk",` + metricsJSON + `}`,
+	}, 0},
+	"openai": {openaiID, []string{
+		`{"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0}],"created":1,"id":"chatcmpl-x","model":"m","object":"chat.completion.chunk","service_tier":"auto"}`,
+		`{"choices":[{"delta":{"content":"Pine."},"finish_reason":null,"index":0}],"created":1,"id":"chatcmpl-x","model":"m","object":"chat.completion.chunk","service_tier":"auto"}`,
+		`{"choices":[{"delta":{},"finish_reason":"stop","index":0}],"created":1,"id":"chatcmpl-x","model":"m","object":"chat.completion.chunk","service_tier":"auto",` + metricsJSON + `}`,
+	}, 1},
+	"qwen": {qwenID, []string{
+		`{"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0}],"created":1,"id":"chatcmpl-x","model":"m","object":"chat.completion.chunk"}`,
+		`{"choices":[{"delta":{"content":"Larch."},"finish_reason":"stop","index":0}],"created":1,"id":"chatcmpl-x","model":"m","object":"chat.completion.chunk",` + metricsJSON + `}`,
+	}, 1},
+	"writer": {writerID, []string{
+		`{"id":"cmpl-x","object":"text_completion","created":1,"model":"w","choices":[{"index":0,"text":"Ce","logprobs":null,"finish_reason":null,"stop_reason":null}],"usage":null}`,
+		`{"id":"cmpl-x","object":"text_completion","created":1,"model":"w","choices":[{"index":0,"text":"dar","logprobs":null,"finish_reason":"length","stop_reason":null}],"usage":null,` + metricsJSON + `}`,
+	}, 0},
+	"chat": {chatID, []string{
+		`{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"Gorse"}}]}`,
+		`{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`,
+	}, 0},
+	"imported": {importedID, llamaStream, 0},
+	"generic": {genericID, []string{
+		`{"model":"w","generated_text":"Heath","finish_reason":null}`,
+		`{"model":"w","generated_text":"er","finish_reason":"stop",` + metricsJSON + `}`,
+	}, 0},
+}
+
+// Every family is looked at by the tests that go over familyCases.
+func TestEveryFamilyHasACase(t *testing.T) {
+	for _, name := range Families() {
+		if _, ok := familyCases[name]; !ok {
+			t.Errorf("familyCases has no stream of %s", name)
+		}
+	}
 }
 
 func TestEventsOfAWholeStream(t *testing.T) {
@@ -132,7 +203,7 @@ func readStream(f *family, b []byte) (*pipeline.Response, *streamFault) {
 			if !st.whole && !st.blockedAt(err) {
 				return nil, st.endFault(err)
 			}
-			return st.response(), nil
+			return st.response()
 		}
 		if _, fault := st.take(&msg); fault != nil {
 			return nil, fault

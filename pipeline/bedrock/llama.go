@@ -2,11 +2,12 @@ package bedrock
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
 )
 
-// llama is Meta Llama, in its raw prompt form.
+// llama is Meta Llama, in its raw prompt form: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html
 var llama = family{
 	name:         "llama",
 	ids:          []string{"meta.llama"},
@@ -15,23 +16,68 @@ var llama = family{
 	defaultLimit: 512,
 	maxLimit:     2048,
 	encode:       encodeLlama,
-	assemble:     func() assembler { return &llamaAnswer{promptTokens: -1, outputTokens: -1} },
+	assemble:     func([]byte) assembler { return &llamaAnswer{promptTokens: -1, outputTokens: -1} },
+	keys:         []string{"generation", "generation_token_count"},
 }
 
-// encodeLlama writes the chat template of Llama 3, which this API leaves to the caller.
-func encodeLlama(p *pipeline.Prompt, maxTokens int64) ([]byte, *pipeline.Fault) {
+// A template is how a generation of Llama marks the turns of a conversation, which this API leaves to the caller.
+type template struct {
+	begin                      string
+	systemBegin, systemEnd     string
+	userBegin, userEnd, answer string
+}
+
+// llamaTemplates are those of Meta's model cards, by the beginning of the model id. The last is that of every other
+// model: of one that is only said to be a Llama, since most of those are Llama 3.
+var llamaTemplates = []struct {
+	ids string
+	template
+}{
+	{"meta.llama2", template{ // https://www.llama.com/docs/model-cards-and-prompt-formats/meta-llama-2
+		begin:       "<s>[INST] ",
+		systemBegin: "<<SYS>>\n", systemEnd: "\n<</SYS>>\n\n",
+		userEnd: " [/INST]",
+	}},
+	{"meta.llama4", template{ // https://www.llama.com/docs/model-cards-and-prompt-formats/llama4
+		begin:       "<|begin_of_text|>",
+		systemBegin: "<|header_start|>system<|header_end|>\n\n", systemEnd: "<|eot|>",
+		userBegin: "<|header_start|>user<|header_end|>\n\n", userEnd: "<|eot|>",
+		answer: "<|header_start|>assistant<|header_end|>\n\n",
+	}},
+	{"", template{ // https://www.llama.com/docs/model-cards-and-prompt-formats/meta-llama-3
+		begin:       "<|begin_of_text|>",
+		systemBegin: "<|start_header_id|>system<|end_header_id|>\n\n", systemEnd: "<|eot_id|>",
+		userBegin: "<|start_header_id|>user<|end_header_id|>\n\n", userEnd: "<|eot_id|>",
+		answer: "<|start_header_id|>assistant<|end_header_id|>\n\n",
+	}},
+}
+
+// write is a prompt as the model is to see it.
+func (t *template) write(p *pipeline.Prompt) string {
+	system := ""
+	if p.System != "" {
+		system = t.systemBegin + p.System + t.systemEnd
+	}
+	return t.begin + system + t.userBegin + p.Text + t.userEnd + t.answer
+}
+
+func llamaTemplate(modelID string) *template {
+	for i := range llamaTemplates {
+		if strings.HasPrefix(modelID, llamaTemplates[i].ids) {
+			return &llamaTemplates[i].template
+		}
+	}
+	return nil // the last fits every id
+}
+
+func encodeLlama(p *pipeline.Prompt, maxTokens int64, modelID string) ([]byte, *pipeline.Fault) {
 	if len(p.Stop) > 0 {
 		return nil, &pipeline.Fault{
 			Type:    pipeline.TypeInvalidRecord,
 			Message: `the llama family takes no stop sequences: leave "stop" out`,
 		}
 	}
-	const headerEnd, turnEnd = "<|end_header_id|>\n\n", "<|eot_id|>"
-	text := "<|begin_of_text|>"
-	if p.System != "" {
-		text += "<|start_header_id|>system" + headerEnd + p.System + turnEnd
-	}
-	text += "<|start_header_id|>user" + headerEnd + p.Text + turnEnd + "<|start_header_id|>assistant" + headerEnd
+	text := llamaTemplate(modelID).write(p)
 	b := appendString(append(make([]byte, 0, len(text)+128), `{"prompt":`...), text)
 	b = appendInt(append(b, `,"max_gen_len":`...), maxTokens)
 	if p.Temperature != nil {
@@ -80,15 +126,15 @@ func (a *llamaAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if output >= 0 {
 		a.outputTokens = output
 	}
-	if stop != nil {
+	if len(stop) > 0 {
 		a.stop = bytes.Clone(stop)
 	}
-	return signs{content: len(generation) > 0, text: len(generation) > 0, terminal: stop != nil}, true
+	return signs{content: len(generation) > 0, text: len(generation) > 0, terminal: len(stop) > 0}, true
 }
 
 func (a *llamaAnswer) text() string { return unescape(a.generation) }
 
-func (a *llamaAnswer) finish() answer {
+func (a *llamaAnswer) finish(*metrics) answer {
 	out := make([]byte, 0, len(a.generation)+128)
 	out = appendRawString(append(out, `{"generation":`...), a.generation)
 	out = appendCount(append(out, `,"prompt_token_count":`...), a.promptTokens)

@@ -30,18 +30,25 @@ type metrics struct {
 	firstByte, total                     int64 // milliseconds
 }
 
+// bedrockPrefix begins the keys that Bedrock itself adds to chunks and bodies.
+const bedrockPrefix = "amazon-bedrock-"
+
+// isBedrocks reports whether a top-level key is one of Bedrock's own.
+func isBedrocks(key []byte) bool {
+	return len(key) > len(bedrockPrefix) && string(key[:len(bedrockPrefix)]) == bedrockPrefix
+}
+
 // take keeps an unknown top-level member of a chunk if it is one of Bedrock's own.
 func (e *envelope) take(key []byte, s *scanner) {
-	const prefix = "amazon-bedrock-"
-	if len(key) <= len(prefix) || string(key[:len(prefix)]) != prefix {
+	if !isBedrocks(key) {
 		s.skip()
 		return
 	}
-	switch string(key[len(prefix):]) {
+	switch string(key[len(bedrockPrefix):]) {
 	case "invocationMetrics":
 		e.metrics.take(s)
 	case "guardrailAction":
-		e.intervened = string(s.str()) == "INTERVENED"
+		e.intervened = string(s.word()) == "INTERVENED"
 	default:
 		s.skip()
 	}
@@ -74,6 +81,11 @@ func (m *metrics) take(s *scanner) {
 			m.total = n
 		}
 	}
+}
+
+// counts are the input and output tokens that the service counted, if it counted both.
+func (m *metrics) counts() (input, output int64, ok bool) {
+	return m.input, m.output, m.came && m.input >= 0 && m.output >= 0
 }
 
 // usage is what the service counted, where it did, over what the family reported.

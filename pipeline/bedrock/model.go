@@ -2,6 +2,8 @@ package bedrock
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -41,8 +43,12 @@ func New(ctx context.Context, opts Options) (*Model, error) {
 	if opts.Concurrency == 0 {
 		opts.Concurrency = defaultConcurrency
 	}
-	m := &Model{opts: opts, family: f, familyNamed: opts.Family != ""}
+	m := &Model{opts: opts, family: f.of(foundationID(opts.ModelID)), familyNamed: opts.Family != ""}
 	m.streams.New = func() any { return newStream() }
+	if f == &generic && opts.Family == "" {
+		m.warn("family", fmt.Sprintf("model %q is of no family that is known: its answers are read in whatever known format they come in; "+
+			"--family says it where it is one of %s", opts.ModelID, strings.Join(Families(), ", ")))
+	}
 	if opts.IgnoreEnvironment {
 		m.connectIsolated()
 		return m, nil

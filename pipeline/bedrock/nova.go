@@ -17,10 +17,11 @@ var nova = family{
 	limitKey:     "inferenceConfig.maxTokens",
 	defaultLimit: 5000,
 	encode:       encodeNova,
-	assemble:     func() assembler { return &novaAnswer{} },
+	assemble:     func([]byte) assembler { return &novaAnswer{} },
+	keys:         []string{"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"},
 }
 
-func encodeNova(p *pipeline.Prompt, maxTokens int64) ([]byte, *pipeline.Fault) {
+func encodeNova(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
 	b := make([]byte, 0, len(p.Text)+len(p.System)+256)
 	b = append(b, `{"schemaVersion":"messages-v1",`...)
 	if p.System != "" {
@@ -244,7 +245,7 @@ func (a *novaAnswer) text() string {
 	return text.String()
 }
 
-func (a *novaAnswer) finish() answer {
+func (a *novaAnswer) finish(*metrics) answer {
 	size := 256
 	for _, b := range a.blocks {
 		size += len(b.text) + len(b.signature) + len(b.redacted) + 128
@@ -271,18 +272,10 @@ func (a *novaAnswer) finish() answer {
 		out = appendCounts(append(out, `,"usage":`...), a.usage.append(nil))
 	}
 	ans := answer{output: append(out, '}'), stopReason: unescape(a.stop)}
-	first := func(keys ...string) int64 {
-		for _, k := range keys {
-			if n, ok := a.usage.integer(k); ok {
-				return n
-			}
-		}
-		return 0
-	}
-	ans.usage.InputTokens = first("inputTokens")
-	ans.usage.OutputTokens = first("outputTokens")
-	ans.usage.CacheReadInputTokens = first("cacheReadInputTokenCount", "cacheReadInputTokens")
-	ans.usage.CacheWriteInputTokens = first("cacheWriteInputTokenCount", "cacheWriteInputTokens")
+	ans.usage.InputTokens = a.usage.first("inputTokens")
+	ans.usage.OutputTokens = a.usage.first("outputTokens")
+	ans.usage.CacheReadInputTokens = a.usage.first("cacheReadInputTokenCount", "cacheReadInputTokens")
+	ans.usage.CacheWriteInputTokens = a.usage.first("cacheWriteInputTokenCount", "cacheWriteInputTokens")
 	return ans
 }
 

@@ -1,5 +1,10 @@
 package bedrock
 
+import (
+	"bytes"
+	"slices"
+)
+
 // A member is one key of a JSON object with its value, both as they stood.
 type member struct{ key, value []byte }
 
@@ -60,6 +65,35 @@ func (o *object) merge(other object) {
 	for _, m := range other {
 		o.set(string(m.key), m.value)
 	}
+}
+
+// keep merges members that do not belong to o: it copies what is new. A null does not replace a value.
+func (o *object) keep(list []member) {
+	for _, m := range list {
+		i := slices.IndexFunc(*o, func(own member) bool { return bytes.Equal(own.key, m.key) })
+		switch {
+		case i < 0:
+			*o = append(*o, member{bytes.Clone(m.key), bytes.Clone(m.value)})
+		case bytes.Equal((*o)[i].value, m.value), string(m.value) == "null":
+		default:
+			(*o)[i].value = append((*o)[i].value[:0], m.value...)
+		}
+	}
+}
+
+// first is the value of the first of these members that is a whole number, 0 if none is.
+func (o object) first(keys ...string) int64 {
+	for _, k := range keys {
+		if n, ok := o.integer(k); ok {
+			return n
+		}
+	}
+	return 0
+}
+
+// unwrapped is o without the keys that Bedrock itself adds.
+func (o object) unwrapped() object {
+	return slices.DeleteFunc(o, func(m member) bool { return isBedrocks(m.key) })
 }
 
 func (o object) append(dst []byte) []byte {

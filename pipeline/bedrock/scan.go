@@ -1,6 +1,9 @@
 package bedrock
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // maxDepth is how deep the scanner follows nested values; what lies deeper goes the slow way.
 const maxDepth = 200
@@ -162,6 +165,15 @@ func (s *scanner) str() []byte {
 	}
 	s.skip()
 	return nil
+}
+
+// word reads a string that is one of a few known words, with its escapes resolved. Any other value gives nil.
+func (s *scanner) word() []byte {
+	raw := s.str()
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		return []byte(unescape(raw))
+	}
+	return raw
 }
 
 // raw reads any value and returns it as it stands.

@@ -20,9 +20,11 @@ type stream struct {
 	scan    scanner
 	env     envelope
 
+	family  *family
 	call    *call
 	asm     assembler
 	sum     summary
+	chunks  int  // that hold anything
 	content bool // content of any kind has come
 	whole   bool // the terminal event has come
 }
@@ -31,14 +33,14 @@ func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
 
 func (st *stream) reset(f *family, c *call) {
 	st.frames.Reset(c.response.Body)
-	st.call, st.asm = c, f.assemble()
-	st.sum, st.content, st.whole = summary{}, false, false
+	st.family, st.call, st.asm = f, c, f.assemble(c.body)
+	st.sum, st.chunks, st.content, st.whole = summary{}, 0, false, false
 }
 
 // release lets go of what belongs to one call.
 func (st *stream) release() {
 	st.frames.Reset(nil)
-	st.call, st.asm, st.scan, st.env = nil, nil, scanner{}, envelope{}
+	st.family, st.call, st.asm, st.scan, st.env = nil, nil, nil, scanner{}, envelope{}
 	if cap(st.scratch) > 1<<20 {
 		st.scratch = nil
 	}
@@ -86,6 +88,7 @@ func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
 	if len(body) == 0 {
 		return pipeline.Event{}, nil
 	}
+	st.chunks++
 	if st.env.faultType != "" {
 		return pipeline.Event{}, &streamFault{name: st.env.faultType, message: st.env.faultMessage}
 	}
@@ -123,8 +126,14 @@ func (st *stream) scanChunk(s scanner) (signs, bool) {
 	if st.scan.open('{') {
 		return st.asm.chunk(&st.scan, &st.env)
 	}
-	st.scan.skip() // "[DONE]" and its like
-	return signs{}, st.scan.end()
+	word := string(st.scan.word()) // "[DONE]" and its like; of any other value there is none
+	if !st.scan.end() {
+		return signs{}, false
+	}
+	if asm, ok := st.asm.(wordTaker); ok && word != "" {
+		return asm.word(word), true
+	}
+	return signs{}, true
 }
 
 var errNoChunk = errors.New("its payload is not a JSON object")
@@ -234,6 +243,9 @@ func (st *stream) endFault(err error) *streamFault {
 	switch {
 	case errors.As(err, &bad):
 		f.name, f.message = pipeline.TypeBadFrame, bad.Error()
+	case errors.Is(err, io.EOF) && st.family.guessed && st.chunks > 0 && !st.content:
+		f.name = pipeline.TypeBadFrame
+		f.message = "the stream ended, and no chunk of it has a format that is known; --family says it where it is one of those"
 	case errors.Is(err, io.EOF):
 		f.message = "the stream ended without its terminal event"
 	default:
@@ -242,10 +254,16 @@ func (st *stream) endFault(err error) *streamFault {
 	return f
 }
 
-// response is the whole answer.
-func (st *stream) response() *pipeline.Response {
+// response is the whole answer. It is a fault that nothing of an answer was found in a format that was only guessed.
+func (st *stream) response() (*pipeline.Response, *streamFault) {
+	if n := st.sum.metrics.output; st.family.guessed && !st.content && st.sum.metrics.came && n > 0 {
+		return nil, &streamFault{
+			name: pipeline.TypeBadFrame, local: true,
+			message: fmt.Sprintf("the service counted %d tokens of an answer, and none was found in the stream: its format is not known; --family says it where it is one of those", n),
+		}
+	}
 	text := st.asm.text()
-	ans := st.asm.finish()
+	ans := st.asm.finish(&st.sum.metrics)
 	r := &pipeline.Response{
 		Output:     tidy(ans.output),
 		Text:       text,
@@ -258,5 +276,5 @@ func (st *stream) response() *pipeline.Response {
 	if r.StopReason == "" && st.sum.intervened {
 		r.StopReason = "guardrail_intervened"
 	}
-	return r
+	return r, nil
 }

@@ -17,11 +17,12 @@ var titan = family{
 	defaultLimit: 512,
 	notIDs:       []string{"amazon.titan-text-embed"},
 	encode:       encodeTitan,
-	assemble:     func() assembler { return &titanAnswer{inputTokens: -1} },
+	assemble:     func([]byte) assembler { return &titanAnswer{inputTokens: -1} },
+	keys:         []string{"outputText", "completionReason"},
 }
 
 // encodeTitan puts the system prompt before the input: this API has no place of its own for it.
-func encodeTitan(p *pipeline.Prompt, maxTokens int64) ([]byte, *pipeline.Fault) {
+func encodeTitan(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
 	text := p.Text
 	if p.System != "" {
 		text = p.System + "\n\n" + p.Text
@@ -81,17 +82,17 @@ func (a *titanAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if input >= 0 {
 		a.inputTokens = input
 	}
-	if text != nil || reason != nil || tokens >= 0 {
+	if text != nil || len(reason) > 0 || tokens >= 0 {
 		r := a.result(index)
 		r.output = append(r.output, text...)
 		if tokens >= 0 {
 			r.tokens = tokens
 		}
-		if reason != nil {
+		if len(reason) > 0 {
 			r.reason = bytes.Clone(reason)
 		}
 	}
-	return signs{content: len(text) > 0, text: len(text) > 0, terminal: reason != nil}, true
+	return signs{content: len(text) > 0, text: len(text) > 0, terminal: len(reason) > 0}, true
 }
 
 func (a *titanAnswer) result(index int64) *titanResult {
@@ -114,7 +115,7 @@ func (a *titanAnswer) text() string {
 	return text.String()
 }
 
-func (a *titanAnswer) finish() answer {
+func (a *titanAnswer) finish(*metrics) answer {
 	var ans answer
 	out := appendCount([]byte(`{"inputTextTokenCount":`), a.inputTokens)
 	out = append(out, `,"results":[`...)

@@ -118,6 +118,11 @@ func (o *Options) plan(modelID string, body []byte, k key) (*plan, *Error) {
 	if len(body) > maxBody {
 		return nil, validation("The request body is larger than the limit of %d bytes.", maxBody)
 	}
+	if fam.variant != nil {
+		if other := fam.variant(body); other != nil {
+			fam = other
+		}
+	}
 	req, bad := fam.parse(body)
 	if bad != nil {
 		return nil, bad

@@ -22,10 +22,16 @@ type family struct {
 	reasons bool
 	// stops are the family's own words for how an answer ended.
 	stops map[stop]string
+	// variant is the other format that a request is in, nil for none, where a model takes more than one.
+	variant func(body []byte) *family
 }
 
 // families is the table. Order matters where prefixes overlap.
-var families = []*family{&claude, &nova, &titan, &llama}
+var families = []*family{
+	&claude, &claudeText, &nova, &titan, &llama,
+	&mistralText, &mistral7B, &mistral, &command, &commandR, &jamba, &j2,
+	&deepseekR1, &deepseek, &openai, &qwen, &chat, &writerText, &writer, &importedText, &imported,
+}
 
 // A request is what the simulator needs to know of a request of any family.
 type request struct {
@@ -35,6 +41,8 @@ type request struct {
 	thinking    bool
 	tools       []string // names of the tools offered
 	toolForced  bool
+	streams     bool   // Cohere Command: the request says that it streams
+	prompt      string // where the answer repeats it
 }
 
 // An event is one chunk on its way to the client. The payload is valid until emit returns.
@@ -43,6 +51,7 @@ type event struct {
 	tokens  int  // output tokens that it stands for
 	content bool // carries content of any kind
 	metrics bool // gets the invocation metrics: the family's terminal event
+	bare    bool // is no object, and gets nothing of Bedrock's own
 }
 
 // A stop is how an answer ended, in no family's words.
@@ -78,6 +87,9 @@ func familyByName(name string) (*family, bool) {
 func (o *Options) familyOf(modelID string) (*family, bool) {
 	if name, ok := o.Families[modelID]; ok {
 		return familyByName(name)
+	}
+	if strings.Contains(modelID, ":imported-model/") {
+		return &imported, true
 	}
 	id := baseModel(modelID)
 	for _, f := range families {

@@ -15,6 +15,7 @@ var claude = family{
 	body:     bodyClaude,
 	blocked:  blockedClaude,
 	reasons:  true,
+	variant:  promptVariant(&claudeText),
 	stops: map[stop]string{
 		stopEnd: "end_turn", stopLength: "max_tokens", stopSequence: "stop_sequence", stopTool: "tool_use", stopRefusal: "refusal",
 	},

@@ -96,7 +96,7 @@ func (s *stream) send(ev event) bool {
 	}
 	s.payload = append(s.payload[:0], ev.payload...)
 	last := ev.metrics || s.plan.guardrail == guardrailBlock
-	if s.plan.guardrail != guardrailNone {
+	if s.plan.guardrail != guardrailNone && !ev.bare {
 		s.payload = append(s.plan.appendGuardrail(reopen(s.payload), last), '}')
 	}
 	if ev.metrics {
