@@ -121,9 +121,6 @@ type chatChoice struct {
 // chatGrown are the members of a message beside content that come in pieces.
 var chatGrown = [...]string{"reasoning_content", "reasoning", "refusal"}
 
-// chatRefusal is the place of refusal among them: what is in front of it is reasoning.
-const chatRefusal = 2
-
 // chatCall is a tool call as it grows.
 type chatCall struct {
 	index     int64 // -1: not told

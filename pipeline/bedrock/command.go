@@ -140,7 +140,8 @@ func (a *commandAnswer) allEnded() bool {
 func (a *commandAnswer) takeWhole(chunk, generations []byte) (sg signs) {
 	s := scanner{b: generations, slow: true}
 	n, ended := 0, 0
-	for ok := s.open('['); ok && s.more(']'); n++ {
+	for ok := s.open('['); ok && s.more(']'); {
+		n++
 		g := parseObject(s.raw())
 		if isWord(g.get("finish_reason")) {
 			ended++

@@ -193,9 +193,12 @@ func TestCutAtEveryByteIsNeverWhole(t *testing.T) {
 }
 
 // readStream reads a stream without any network.
-func readStream(f *family, b []byte) (*pipeline.Response, *streamFault) {
+func readStream(f *family, b []byte) (*pipeline.Response, *streamFault) { return readAnswer(f, "", b) }
+
+// readAnswer reads the answer to a request without any network.
+func readAnswer(f *family, request string, b []byte) (*pipeline.Response, *streamFault) {
 	st := newStream()
-	st.reset(f, &call{response: emptyResponse()})
+	st.reset(f, &call{body: []byte(request), response: emptyResponse()})
 	st.frames.Reset(bytes.NewReader(b))
 	for {
 		msg, err := st.frames.Next()

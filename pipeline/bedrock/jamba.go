@@ -58,7 +58,8 @@ func (a *j2Answer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	reason, ended := "", 0
 	list := scanner{b: completions, slow: true}
 	n := 0
-	for ok := list.open('['); ok && list.more(']'); n++ {
+	for ok := list.open('['); ok && list.more(']'); {
+		n++
 		c := parseObject(list.raw())
 		if text := parseObject(c.get("data")).get("text"); isWord(text) {
 			appendUnescaped(&said, text[1:len(text)-1])

@@ -30,7 +30,7 @@ func TestRefusals(t *testing.T) {
 		"good, provisioned": {"arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefabcdef", good, "", ""},
 		"foundation ARN":    {"arn:aws:bedrock:us-east-1::foundation-model/" + novaID, prompts[novaID]("x", 5), "", ""},
 		"unknown model":     {"acme.talker-v1:0", good, "", "model identifier is invalid"},
-		"unknown ARN":       {"arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefabcdef", good, "", "model identifier is invalid"},
+		"unknown ARN":       {"arn:aws:bedrock:us-east-1:123456789012:custom-model-deployment/abcdefabcdef", good, "", "model identifier is invalid"},
 		"not JSON":          {claudeID, good[:40], "", "Malformed input request"},
 		"empty":             {novaID, "", "", "Malformed input request"},
 		"wrong type":        {llamaID, `{"prompt":5}`, "", "Malformed input request"},
