@@ -22,8 +22,9 @@ import (
 type chatDialect struct {
 	// usage: the body counts tokens. Where the stream does not, they are those that the service counted.
 	usage bool
-	// reasoningTag: Bedrock puts the reasoning in front of the content, between <TAG> and </TAG>. It is not the answer's text.
-	reasoningTag string
+	// opens and closes are the tags between which Bedrock puts the reasoning in front of the content; "" for none. What
+	// stands there is not the answer's text.
+	opens, closes string
 	// done: the stream ends with the string "[DONE]", which is as good as a reason.
 	done bool
 }
@@ -113,8 +114,7 @@ type chatChoice struct {
 	rest     object // further members of the message
 	extra    object // further members of the choice, its reason among them
 	logprobs logprobs
-	tag      tagState
-	tagEnd   int // where the answer begins in text
+	tags     tagReader
 	ended    bool
 }
 
@@ -408,7 +408,7 @@ func (c *chatChunk) toolCall(s *scanner) {
 				call.index = n
 			}
 		case "id":
-			call.id = s.str()
+			call.id = s.word()
 		case "function":
 			for ok := s.object(); ok && s.key(&k); {
 				switch {
@@ -476,16 +476,12 @@ func (c *chatChoice) say(piece []byte, d *chatDialect, sg *signs) {
 	if len(piece) == 0 {
 		return
 	}
+	if d.opens != "" {
+		c.tags.read(piece, len(c.text), d)
+	}
 	c.text = append(c.text, piece...)
 	sg.content = true
-	if d.reasoningTag == "" {
-		sg.text = true
-		return
-	}
-	if c.tag != tagPassed {
-		c.tag, c.tagEnd = c.tag.next(c.text, len(piece), d.reasoningTag)
-	}
-	sg.text = sg.text || c.tag == tagPassed && len(c.text) > c.tagEnd
+	sg.text = sg.text || d.opens == "" || c.tags.state == tagPassed && len(c.text) > c.tags.end
 }
 
 // blocks takes content that is a list of blocks, as Mistral's reasoning models write it:
@@ -549,9 +545,9 @@ func (a *chatAnswer) text() string {
 // writeText is the answer's text: what follows the reasoning where that stands in front.
 func (c *chatChoice) writeText(dst *strings.Builder, d *chatDialect) {
 	switch {
-	case d.reasoningTag == "" || c.tag == tagPassed:
-		appendUnescaped(dst, c.text[c.tagEnd:])
-	case c.tag == tagUndecided && c.ended: // an answer shorter than the tag
+	case d.opens == "" || c.tags.state == tagPassed:
+		appendUnescaped(dst, c.text[c.tags.end:])
+	case c.tags.state == tagUndecided && c.ended: // an answer shorter than the tag
 		appendUnescaped(dst, c.text)
 	}
 }
@@ -648,7 +644,7 @@ func (a *chatAnswer) reason() string {
 // appendHead writes a top-level member: a whole object where the stream had a chunk, and whole numbers as integers.
 func appendHead(dst []byte, m member) []byte {
 	if string(m.key) == "object" && isWord(m.value) {
-		return appendRawString(dst, bytes.TrimSuffix(m.value[1:len(m.value)-1], []byte(".chunk")))
+		return appendString(dst, strings.TrimSuffix(unescape(m.value[1:len(m.value)-1]), ".chunk"))
 	}
 	return appendCounts(dst, m.value)
 }
@@ -710,7 +706,7 @@ func (c *chatChoice) appendMessage(dst []byte) []byte {
 func (c *chatCall) append(dst []byte) []byte {
 	dst = append(dst, '{')
 	if c.id != nil {
-		dst = append(appendRawString(append(dst, `"id":`...), c.id), ',')
+		dst = append(appendString(append(dst, `"id":`...), string(c.id)), ',')
 	}
 	for _, m := range c.rest {
 		dst = append(append(append(appendRawString(dst, m.key), ':'), m.value...), ',')
@@ -730,7 +726,14 @@ func (c *chatCall) append(dst []byte) []byte {
 	return append(dst, `}}`...)
 }
 
-// A tagState is where a text stands that may begin with reasoning between <TAG> and </TAG>.
+// A tagReader finds where the answer begins in a text that may have reasoning in front, between two tags. It looks at every character
+// once, for a tag may be split between chunks and its characters may be escaped.
+type tagReader struct {
+	state   tagState
+	matched int // characters of the tag that is looked for
+	end     int // once passed: where the answer begins
+}
+
 type tagState uint8
 
 const (
@@ -739,54 +742,47 @@ const (
 	tagPassed                    // what comes is the answer
 )
 
-// next moves on after the last piece of the text, and says where the answer begins. The text is as it stood between its quotes, and
-// the angle brackets of a tag may be escaped.
-func (t tagState) next(text []byte, piece int, tag string) (tagState, int) {
-	if t == tagUndecided {
-		open := "<" + tag + ">"
-		began := unescape(text[:min(len(text), 6*len(open))])
-		if !strings.HasPrefix(began, open) {
-			if strings.HasPrefix(open, began) {
-				return tagUndecided, 0
+// read takes the next piece of the text, of which there are so many bytes before it.
+func (r *tagReader) read(piece []byte, before int, d *chatDialect) {
+	for i := 0; i < len(piece) && r.state != tagPassed; {
+		c, size := charOf(piece[i:])
+		i += size
+		if r.state == tagUndecided {
+			if c != d.opens[r.matched] {
+				r.state = tagPassed // an answer without reasoning
+			} else if r.matched++; r.matched == len(d.opens) {
+				r.state, r.matched = tagInside, 0
 			}
-			return tagPassed, 0
-		}
-		piece = len(text)
-	}
-	// The end of the tag may be split between pieces: each of its characters is at most six bytes long.
-	window := max(0, len(text)-piece-6*(len(tag)+3))
-	for at := window; at < len(text); {
-		from := bytes.Index(text[at:], []byte("/"+tag))
-		if from < 0 {
-			break
-		}
-		from += at
-		at = from + 1
-		if !endsInLess(text[:from]) {
 			continue
 		}
-		rest := text[from+1+len(tag):]
-		switch {
-		case len(rest) > 0 && rest[0] == '>':
-			return tagPassed, from + 2 + len(tag)
-		case len(rest) >= 6 && unescape(rest[:6]) == ">":
-			return tagPassed, from + 1 + len(tag) + 6
+		if c != d.closes[r.matched] {
+			r.matched = 0 // a tag has only one <, so that a new one can begin nowhere else
+		}
+		if c == d.closes[r.matched] {
+			r.matched++
+		}
+		if r.matched == len(d.closes) {
+			r.state, r.end = tagPassed, before+i
 		}
 	}
-	return tagInside, 0
 }
 
-// endsInLess reports whether the inside of a JSON string ends in <, be it escaped or not.
-func endsInLess(text []byte) bool {
-	if bytes.HasSuffix(text, []byte("<")) {
-		return true
+// charOf is the first character of the inside of a JSON string and its size there; 0 for one that is in no tag.
+func charOf(raw []byte) (c byte, size int) {
+	if raw[0] != '\\' || len(raw) < 2 {
+		return raw[0], 1
 	}
-	at := len(text) - 6
-	if at < 0 || unescape(text[at:]) != "<" {
-		return false
+	switch raw[1] {
+	case '/', '"', '\\':
+		return raw[1], 2
+	case 'u':
+		r, ok := hex4(raw)
+		if ok && r < 0x80 {
+			return byte(r), 6
+		}
+		return 0, min(6, len(raw))
 	}
-	backslashes := len(text[:at+1]) - len(bytes.TrimRight(text[:at+1], `\\`))
-	return backslashes%2 == 1
+	return 0, 2
 }
 
 // logprobs are lists that grow from chunk to chunk: {"content":[…]} of a chat, {"tokens":[…],"token_logprobs":[…]} of a text.

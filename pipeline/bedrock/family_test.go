@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -288,50 +289,51 @@ func encodings(t testing.TB, chunk string) []string {
 	return out
 }
 
-// fuzzFamily feeds two chunks: nothing panics, what is not JSON is refused, and what is JSON gives a valid body, and
-// the same one however it is written.
-func fuzzFamily(f *testing.F, name string) {
-	fam, _ := resolveFamily("", name)
-	tt := familyCases[name]
-	for i, c := range tt.stream {
-		f.Add(c, tt.stream[(i+1)%len(tt.stream)])
+// FuzzFamily feeds two chunks to a family's assembler: nothing panics, what is not JSON is refused, and what is JSON gives a valid
+// body, and the same one however it is written.
+func FuzzFamily(f *testing.F) {
+	for i, fam := range families {
+		stream := familyCases[fam.name].stream
+		for j, c := range stream {
+			f.Add(i, c, stream[(j+1)%len(stream)])
+		}
 	}
-	f.Add(`{"type":"content_block_delta","index":-1e3,"delta":{"type":"text_delta","text":"\ud83d"}}`, `{"type":"content_block_start","content_block":{"type":"x","input":{"a":1},"text":"\u0000"}}`)
-	run := func(a, b string) (*pipeline.Response, error) {
+	for _, name := range slices.Sorted(maps.Keys(assemblies)) {
+		a := assemblies[name]
+		i := slices.IndexFunc(families, func(f *family) bool { return f.name == a.family })
+		for j, c := range a.stream {
+			f.Add(i, c, a.stream[(j+1)%len(a.stream)])
+		}
+	}
+	f.Add(0, `{"type":"content_block_delta","index":-1e3,"delta":{"type":"text_delta","text":"\ud83d"}}`, `{"type":"content_block_start","content_block":{"type":"x","input":{"a":1},"text":"\u0000"}}`)
+	run := func(fam *family, a, b string) (*pipeline.Response, *streamFault, error) {
 		st := newStream()
-		st.reset(fam, &call{response: emptyResponse()})
+		st.reset(fam, &call{body: []byte(`{"n":2,"num_generations":2}`), response: emptyResponse()})
 		for _, c := range []string{a, b} {
 			if _, err := st.assemble([]byte(c)); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		r, fault := st.response()
-		if fault != nil {
-			return nil, errNotJSON
-		}
-		return r, nil
+		return r, fault, nil
 	}
-	f.Fuzz(func(t *testing.T, a, b string) {
-		want, err := run(a, b)
+	f.Fuzz(func(t *testing.T, i int, a, b string) {
+		fam := families[uint(i)%uint(len(families))]
+		want, fault, err := run(fam, a, b)
 		if valid := json.Valid([]byte(a)) && json.Valid([]byte(b)); valid != (err == nil) {
-			t.Fatalf("valid JSON: %v, but %v", valid, err)
+			t.Fatalf("%s: valid JSON: %v, but %v", fam.name, valid, err)
 		}
-		if err != nil {
+		if err != nil || fault != nil {
 			return
 		}
 		if !json.Valid(want.Output) || bytes.ContainsAny(want.Output, "\r\n") {
-			t.Fatalf("output %q", want.Output)
+			t.Fatalf("%s: output %q", fam.name, want.Output)
 		}
 		for _, other := range encodings(t, a) {
-			got, err := run(other, b)
-			if err != nil || got.Text != want.Text || got.StopReason != want.StopReason || got.Usage != want.Usage || !sameJSON(t, got.Output, want.Output) {
-				t.Fatalf("%q written as %q: %v\n%+v\n%+v\n%s\n%s", a, other, err, got, want, got.Output, want.Output)
+			got, fault, err := run(fam, other, b)
+			if err != nil || fault != nil || got.Text != want.Text || got.StopReason != want.StopReason || got.Usage != want.Usage || !sameJSON(t, got.Output, want.Output) {
+				t.Fatalf("%s: %q written as %q: %v %+v\n%+v\n%+v\n%s\n%s", fam.name, a, other, err, fault, got, want, got.Output, want.Output)
 			}
 		}
 	})
 }
-
-func FuzzClaude(f *testing.F) { fuzzFamily(f, "claude") }
-func FuzzNova(f *testing.F)   { fuzzFamily(f, "nova") }
-func FuzzLlama(f *testing.F)  { fuzzFamily(f, "llama") }
-func FuzzTitan(f *testing.F)  { fuzzFamily(f, "titan") }

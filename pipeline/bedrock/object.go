@@ -24,6 +24,10 @@ func parseObject(raw []byte) object {
 	var o object
 	var k []byte
 	for s.key(&k) {
+		if bytes.IndexByte(k, '\\') >= 0 { // an escape that is not needed hides no key
+			quoted := appendString(nil, unescape(k))
+			k = quoted[1 : len(quoted)-1]
+		}
 		o.set(string(k), s.raw())
 	}
 	if s.odd {

@@ -10,7 +10,7 @@ var openai = family{
 	limitKey:     "max_completion_tokens",
 	defaultLimit: 128_000, // no default is documented; this is the page's context window
 	encode:       encodeChat("max_completion_tokens"),
-	assemble:     (&chatDialect{usage: true, reasoningTag: "reasoning"}).assemble,
+	assemble:     (&chatDialect{usage: true, opens: "<reasoning>", closes: "</reasoning>"}).assemble,
 }
 
 // chat is the same as the models of other makers speak it, where AWS says that they take chat completions:
@@ -27,4 +27,4 @@ var chat = family{
 }
 
 // chatGuess is the dialect of models that no page describes.
-var chatGuess = &chatDialect{usage: true, reasoningTag: "reasoning", done: true}
+var chatGuess = &chatDialect{usage: true, opens: "<reasoning>", closes: "</reasoning>", done: true}
