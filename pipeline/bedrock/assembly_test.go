@@ -287,6 +287,20 @@ var assemblies = map[string]assembly{
 		stream: []string{`{"choices":[{"index":0,"delta":{"spoken":"Moor"},"finish_reason":null}]}`, `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`},
 		fault:  pipeline.TypeBadFrame,
 	},
+	"generic: a reason for the end of nothing": {
+		family: "generic", stream: []string{`{"finish_reason":"stop"}`}, fault: pipeline.TypeBadFrame,
+	},
+	"imported: a format of nobody's": {
+		family: "imported", stream: []string{`{"wind":"north"}`}, fault: pipeline.TypeBadFrame,
+	},
+	"imported: an end, and a text that is nowhere": {
+		family: "imported", stream: []string{`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`}, fault: pipeline.TypeBadFrame,
+	},
+	"a guardrail's word may be escaped": {
+		family: "llama", stream: []string{`{"generation":"Sorry.","prompt_token_count":null,"generation_token_count":null,"stop_reason":null,"amazon-bedrock-guardrailAction":"INTER\u0056ENED"}`},
+		want: `{"generation":"Sorry.","prompt_token_count":null,"generation_token_count":null,"stop_reason":null}`,
+		text: "Sorry.", stop: "guardrail_intervened",
+	},
 	"words may be escaped": {
 		family: "claude",
 		stream: []string{

@@ -14,6 +14,8 @@ func TestEncodeShortForm(t *testing.T) {
 	noStop := *full
 	noStop.Stop = nil
 	short := &pipeline.Prompt{Text: "hi"}
+	const chatFull = `{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Say \"hi\"\n<b>日</b>"}],"max_tokens":9,"temperature":0.5,"stop":["END"]}`
+	const chatShort = `{"messages":[{"role":"user","content":"hi"}],"max_tokens":4096}`
 	tests := []struct {
 		model  string
 		prompt *pipeline.Prompt
@@ -26,6 +28,26 @@ func TestEncodeShortForm(t *testing.T) {
 		{llamaID, &noStop, `{"prompt":"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nSay \"hi\"\n<b>日</b><|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n","max_gen_len":9,"temperature":0.5}`, 9},
 		{llamaID, short, `{"prompt":"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n","max_gen_len":2048}`, 2048},
 		{titanID, full, `{"inputText":"Be brief.\n\nSay \"hi\"\n<b>日</b>","textGenerationConfig":{"maxTokenCount":9,"temperature":0.5,"stopSequences":["END"]}}`, 9},
+
+		{"meta.llama2-13b-chat-v1", &noStop, `{"prompt":"<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nSay \"hi\"\n<b>日</b> [/INST]","max_gen_len":9,"temperature":0.5}`, 9},
+		{"us.meta.llama4-scout-17b-instruct-v1:0", &noStop, `{"prompt":"<|begin_of_text|><|header_start|>system<|header_end|>\n\nBe brief.<|eot|><|header_start|>user<|header_end|>\n\nSay \"hi\"\n<b>日</b><|eot|><|header_start|>assistant<|header_end|>\n\n","max_gen_len":9,"temperature":0.5}`, 9},
+		{"us.meta.llama3-3-70b-instruct-v1:0", short, `{"prompt":"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n","max_gen_len":2048}`, 2048},
+		{mistralTextID, full, `{"prompt":"<s>[INST] Be brief.\n\nSay \"hi\"\n<b>日</b> [/INST]","max_tokens":9,"temperature":0.5,"stop":["END"]}`, 9},
+		{deepseekR1ID, full, `{"prompt":"<｜begin▁of▁sentence｜>Be brief.<｜User｜>Say \"hi\"\n<b>日</b><｜Assistant｜><think>\n","max_tokens":9,"temperature":0.5,"stop":["END"]}`, 9},
+		{commandID, full, `{"prompt":"Be brief.\n\nSay \"hi\"\n<b>日</b>","stream":true,"max_tokens":9,"temperature":0.5,"stop_sequences":["END"]}`, 9},
+		{commandRID, full, `{"preamble":"Be brief.","message":"Say \"hi\"\n<b>日</b>","max_tokens":9,"temperature":0.5,"stop_sequences":["END"]}`, 9},
+		{commandRID, short, `{"message":"hi","max_tokens":4096}`, 4096},
+		{j2ID, full, `{"prompt":"Be brief.\n\nSay \"hi\"\n<b>日</b>","maxTokens":9,"temperature":0.5,"stopSequences":["END"]}`, 9},
+		{openaiID, full, strings.Replace(chatFull, "max_tokens", "max_completion_tokens", 1), 9},
+		{openaiID, short, strings.Replace(chatShort, "max_tokens", "max_completion_tokens", 1), 4096},
+		{mistralID, full, chatFull, 9},
+		{jambaID, full, chatFull, 9},
+		{deepseekID, full, chatFull, 9},
+		{qwenID, short, chatShort, 4096},
+		{writerID, full, chatFull, 9},
+		{chatID, full, chatFull, 9},
+		{importedID, full, chatFull, 9},
+		{genericID, short, chatShort, 4096},
 	}
 	for _, tt := range tests {
 		m := testModel(t, "http://localhost", tt.model)
@@ -86,6 +108,20 @@ func TestReservation(t *testing.T) {
 		"llama with images":                 {llamaID, `{"prompt":"x","images":["iVBO` + image + `","/9j/` + image + `"],"max_gen_len":1}`, 3200, 3220, 1, ""},
 		"titan":                             {titanID, `{"inputText":"x","textGenerationConfig":{"maxTokenCount":73}}`, 1, 30, 73, ""},
 		"titan without":                     {titanID, `{"inputText":"x"}`, 1, 10, 512, "maxTokenCount"},
+		"claude, asked for a completion":    {claudeID, `{"prompt":"x","max_tokens_to_sample":9}`, 1, 20, 9, ""},
+		"mistral 7B without":                {mistralTextID, `{"prompt":"x"}`, 1, 10, 512, "max_tokens"},
+		"mistral large of before without":   {"mistral.mistral-large-2402-v1:0", `{"prompt":"x"}`, 1, 10, 8192, "max_tokens"},
+		"mistral without":                   {mistralID, `{"messages":[]}`, 1, 10, 8192, "max_tokens"},
+		"command without":                   {commandID, `{"prompt":"x"}`, 1, 10, 20, "max_tokens"},
+		"command-r without":                 {commandRID, `{"message":"x"}`, 1, 10, 4096, "max_tokens"},
+		"j2 without":                        {j2ID, `{"prompt":"x"}`, 1, 10, 200, "maxTokens"},
+		"jamba without":                     {jambaID, `{"messages":[]}`, 1, 10, 4096, "max_tokens"},
+		"writer without":                    {writerID, `{"messages":[]}`, 1, 10, 16, "max_tokens"},
+		"deepseek without":                  {deepseekR1ID, `{"prompt":"x"}`, 1, 10, 32768, "max_tokens"},
+		"openai, either name":               {openaiID, `{"max_tokens":71}`, 1, 10, 71, ""},
+		"openai":                            {openaiID, `{"max_completion_tokens":72,"messages":[]}`, 1, 20, 72, ""},
+		"an image as OpenAI takes it":       {chatID, `{"max_tokens":7,"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBO` + image + `"}}]}]}`, 1600, 1640, 7, ""},
+		"the address of an image":           {chatID, `{"max_tokens":7,"messages":[{"content":[{"image_url":{"url":"https://example.com/` + strings.Repeat("a", 400) + `"}}]}]}`, 100, 130, 7, ""},
 		"a body that is cut off is no harm": {titanID, `{"inputText":"x`, 1, 10, 512, "maxTokenCount"},
 	}
 	for name, tt := range tests {

@@ -264,3 +264,47 @@ func TestChunksDoNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkStream is one chunk of a long answer of each family: its frame, its base64, its place in the answer.
+func BenchmarkStream(b *testing.B) {
+	const n = 1000
+	for _, name := range Families() {
+		tt := familyCases[name]
+		if name == "j2" {
+			continue // has one chunk, which is the answer
+		}
+		piece := tt.stream[tt.content]
+		if name == "openai" {
+			piece = strings.Replace(piece, "Pine.", " pines", 1)
+		}
+		piece = strings.Replace(piece, ","+metricsJSON, "", 1)
+		var stream []byte
+		for _, c := range tt.stream[:tt.content] {
+			stream = append(stream, chunk(c)...)
+		}
+		for range n - tt.content {
+			stream = append(stream, chunk(piece)...)
+		}
+		f, _ := resolveFamily("", name)
+		b.Run(name, func(b *testing.B) {
+			st := newStream()
+			r := bytes.NewReader(nil)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(stream)) / n)
+			for i := 0; b.Loop(); i++ {
+				if i%n == 0 {
+					r.Reset(stream)
+					st.reset(f, &call{response: emptyResponse()})
+					st.frames.Reset(r)
+				}
+				msg, err := st.frames.Next()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, fault := st.take(&msg); fault != nil {
+					b.Fatal(fault)
+				}
+			}
+		})
+	}
+}

@@ -125,6 +125,14 @@ func (w *weight) takeMedia(key, s []byte) bool {
 	}
 	switch string(key) {
 	case "data", "bytes", "images":
+	case "url", "image_url": // data:image/png;base64,…
+		_, encoded, ok := bytes.Cut(s[:blobMin], []byte(";base64,"))
+		if !ok || !bytes.HasPrefix(s, []byte("data:")) {
+			return false
+		}
+		if s = s[blobMin-len(encoded):]; len(s) < blobMin {
+			return false
+		}
 	default:
 		return false
 	}
