@@ -80,6 +80,9 @@ func TestGuardrailBlock(t *testing.T) {
 		}
 		chunk := string(frames[0].chunk(t))
 		for _, part := range []string{blockedText, `"amazon-bedrock-guardrailAction":"INTERVENED"`, `"amazon-bedrock-trace":`, `.0`} {
+			if part == ".0" && id == commandRID {
+				continue // has no number
+			}
 			if !strings.Contains(chunk, part) {
 				t.Errorf("%s: no %s in %s", id, part, chunk)
 			}

@@ -25,6 +25,24 @@ const (
 	novaID   = "amazon.nova-lite-v1:0"
 	titanID  = "amazon.titan-text-express-v1"
 	llamaID  = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
+
+	claudeTextID    = "anthropic.claude-v2:1"
+	mistralTextID   = "mistral.mistral-7b-instruct-v0:2"
+	mistralID       = "mistral.mistral-large-2407-v1:0"
+	commandID       = "cohere.command-text-v14"
+	commandRID      = "cohere.command-r-plus-v1:0"
+	jambaID         = "ai21.jamba-1-5-mini-v1:0"
+	j2ID            = "ai21.j2-mid-v1"
+	deepseekR1ID    = "us.deepseek.r1-v1:0"
+	deepseekID      = "deepseek.v3-v1:0"
+	openaiID        = "openai.gpt-oss-20b-1:0"
+	qwenID          = "qwen.qwen3-32b-v1:0"
+	chatID          = "google.gemma-3-27b-it"
+	writerID        = "us.writer.palmyra-x5-v1:0"
+	writerTextID    = "us.writer.palmyra-x4-v1:0" // asked with a prompt
+	importedID      = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefabcdef"
+	importedTextID  = "arn:aws:bedrock:us-east-1:123456789012:imported-model/textabcdefab" // asked with a prompt and max_tokens
+	importedLlamaID = "arn:aws:bedrock:us-east-1:123456789012:imported-model/llamabcdefab" // asked with a prompt and max_gen_len
 )
 
 // prompts makes a request of each family.
@@ -41,6 +59,32 @@ var prompts = map[string]func(prompt string, max int) string{
 	llamaID: func(prompt string, max int) string {
 		return fmt.Sprintf(`{"prompt":%q,"max_gen_len":%d}`, prompt, max)
 	},
+	claudeTextID: func(prompt string, max int) string {
+		return fmt.Sprintf(`{"prompt":%q,"max_tokens_to_sample":%d}`, "\n\nHuman: "+prompt+"\n\nAssistant:", max)
+	},
+	commandID: func(prompt string, max int) string {
+		return fmt.Sprintf(`{"prompt":%q,"stream":true,"max_tokens":%d}`, prompt, max)
+	},
+	commandRID: func(prompt string, max int) string {
+		return fmt.Sprintf(`{"message":%q,"max_tokens":%d}`, prompt, max)
+	},
+	j2ID: func(prompt string, max int) string {
+		return fmt.Sprintf(`{"prompt":%q,"maxTokens":%d}`, prompt, max)
+	},
+	importedLlamaID: func(prompt string, max int) string {
+		return fmt.Sprintf(`{"prompt":%q,"max_gen_len":%d}`, prompt, max)
+	},
+	mistralTextID: completion, deepseekR1ID: completion, writerTextID: completion, importedTextID: completion,
+	mistralID: conversation, jambaID: conversation, deepseekID: conversation, openaiID: conversation, qwenID: conversation,
+	chatID: conversation, writerID: conversation, importedID: conversation,
+}
+
+func completion(prompt string, max int) string {
+	return fmt.Sprintf(`{"prompt":%q,"max_tokens":%d}`, prompt, max)
+}
+
+func conversation(prompt string, max int) string {
+	return fmt.Sprintf(`{"messages":[{"role":"user","content":%q}],"max_tokens":%d}`, prompt, max)
 }
 
 func start(t testing.TB, opts Options) *Server {

@@ -25,12 +25,24 @@ func assemble(t *testing.T, chunks []map[string]any) map[string]any {
 			}
 		}
 		switch {
+		case c["completion"] != nil:
+			body = addCompletion(body, c)
 		case c["type"] != nil:
 			body = addClaude(t, body, c)
 		case c["outputText"] != nil:
 			body = addTitan(body, c)
 		case c["generation"] != nil:
 			body = addLlama(body, c)
+		case c["choices"] != nil:
+			body = addChat(body, c, "choices")
+		case c["outputs"] != nil:
+			body = addChat(body, c, "outputs")
+		case c["event_type"] != nil:
+			body, _ = c["response"].(map[string]any)
+		case c["is_finished"] != nil:
+			body = addCommand(body, c)
+		case c["completions"] != nil, c["generations"] != nil:
+			body = c
 		default:
 			body = addNova(t, body, c)
 		}
@@ -165,6 +177,99 @@ func addLlama(body, c map[string]any) map[string]any {
 	return body
 }
 
+func addChat(body, c map[string]any, list string) map[string]any {
+	next := c[list].([]any)[0].(map[string]any)
+	said, ok := next["delta"].(map[string]any)
+	if !ok {
+		said, ok = next["message"].(map[string]any)
+	}
+	if !ok {
+		said = next
+	}
+	calls, _ := said["tool_calls"].([]any)
+	delete(said, "tool_calls")
+	if body == nil {
+		body = c
+		if ok {
+			delete(next, "delta")
+			next["message"] = said
+		}
+		if o, _ := body["object"].(string); o != "" {
+			body["object"] = strings.TrimSuffix(o, ".chunk")
+		}
+	} else {
+		whole := body[list].([]any)[0].(map[string]any)
+		into := whole
+		if ok {
+			into = whole["message"].(map[string]any)
+		}
+		for k, v := range said {
+			if s, isText := v.(string); isText && (k == "content" || k == "text" || k == "reasoning_content") {
+				before, _ := into[k].(string)
+				into[k] = before + s
+			} else {
+				into[k] = v
+			}
+		}
+		for _, k := range []string{"finish_reason", "stop_reason"} {
+			if v, has := next[k]; has {
+				whole[k] = v
+			}
+		}
+		if c["usage"] != nil {
+			body["usage"] = c["usage"]
+		}
+		next = whole
+	}
+	for _, call := range calls {
+		message, call := next["message"].(map[string]any), call.(map[string]any)
+		all, _ := message["tool_calls"].([]any)
+		if i := num(call["index"]); i < len(all) {
+			f := all[i].(map[string]any)["function"].(map[string]any)
+			f["arguments"] = f["arguments"].(string) + call["function"].(map[string]any)["arguments"].(string)
+		} else {
+			delete(call, "index")
+			all = append(all, call)
+		}
+		message["tool_calls"] = all
+	}
+	return body
+}
+
+func addCompletion(body, c map[string]any) map[string]any {
+	if body != nil {
+		c["completion"] = body["completion"].(string) + c["completion"].(string)
+	}
+	return c
+}
+
+func addCommand(body, c map[string]any) map[string]any {
+	if body == nil {
+		body = map[string]any{"generations": []any{map[string]any{"text": ""}}}
+	}
+	g := body["generations"].([]any)[0].(map[string]any)
+	if s, ok := c["text"].(string); ok {
+		g["text"] = g["text"].(string) + s
+	}
+	if c["is_finished"] == true {
+		g["finish_reason"] = c["finish_reason"]
+	}
+	return body
+}
+
+// unstreamed takes out of a body what its family's stream does not have.
+func unstreamed(model string, body map[string]any) map[string]any {
+	switch {
+	case model == commandID:
+		delete(body, "id")
+		delete(body, "prompt")
+		delete(body["generations"].([]any)[0].(map[string]any), "id")
+	case body["choices"] != nil && model != jambaID:
+		delete(body, "usage") // the invocation metrics have it
+	}
+	return body
+}
+
 const tools = `"tools":[{"name":"lookup","input_schema":{}},{"name":"sum","input_schema":{}}]`
 
 // The stream, assembled, equals the body of InvokeModel and what Truth says, on every transport.
@@ -173,6 +278,9 @@ func TestStreamEqualsInvokeEqualsTruth(t *testing.T) {
 	requests := map[string]request{}
 	for id, prompt := range prompts {
 		name := map[string]string{claudeID: "claude", novaID: "nova", titanID: "titan", llamaID: "llama"}[id]
+		if name == "" {
+			name = id
+		}
 		requests[name+" plain"] = request{id, prompt("hello 你好 \"q\"", 400)}
 		requests[name+" cut by max tokens"] = request{id, prompt("hello", 7)}
 		requests[name+" one token"] = request{id, prompt("hello", 1)}
@@ -199,6 +307,21 @@ func TestStreamEqualsInvokeEqualsTruth(t *testing.T) {
 	novaTools := `"toolConfig":{"tools":[{"toolSpec":{"name":"a"}},{"toolSpec":{"name":"b"}}]}`
 	requests["nova two tools"] = request{novaID, `{` + novaTools + `,"messages":[{"role":"user","content":[{"text":"[[tool:2]]"}]}]}`}
 	requests["nova tool cut off"] = request{novaID, `{` + novaTools + `,"inferenceConfig":{"max_new_tokens":21},"messages":[{"role":"user","content":[{"text":"[[tool]][[tokens:20]]"}]}]}`}
+
+	chatTools := `"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}]`
+	for _, id := range []string{mistralID, jambaID, deepseekID, openaiID, qwenID, chatID, writerID, importedID} {
+		with := func(members, prompt string) request {
+			return request{id, `{"max_tokens":100,` + members + `,"messages":[{"role":"user","content":[{"type":"text","text":"` + prompt + `"}]}]}`}
+		}
+		requests[id+" two tools"] = with(chatTools, "[[tool:2]]")
+		requests[id+" tool by choice"] = with(chatTools+`,"tool_choice":"required"`, "x")
+		requests[id+" named tool"] = with(chatTools+`,"tool_choice":{"type":"function","function":{"name":"b"}}`, "x")
+		requests[id+" tool cut off"] = with(chatTools, "[[tool]][[tokens:98]]")
+		requests[id+" reasons"] = with(`"reasoning_effort":"high"`, "x")
+		requests[id+" stop sequence"] = with(`"stop":"END"`, "[[say:one two END three]]")
+	}
+	requests["command-r two tools"] = request{commandRID, `{"message":"[[tool:2]]","max_tokens":100,"tools":[{"name":"a"},{"name":"b"}]}`}
+	requests["command without stream"] = request{commandID, `{"prompt":"x","max_tokens":100}`}
 
 	for _, opts := range []Options{{Seed: 1}, {Seed: 2, TokensPerChunk: 3, FlushEvery: 8, OutputTokens: 20, OutputSpread: 19}} {
 		plain := start(t, opts)
@@ -243,10 +366,14 @@ func TestStreamEqualsInvokeEqualsTruth(t *testing.T) {
 						t.Fatal(err)
 					}
 					var chunks []map[string]any
-					for _, f := range frames {
-						chunks = append(chunks, object(t, f.chunk(t)))
+					for i, f := range frames {
+						if c := f.chunk(t); string(c) != `"[DONE]"` {
+							chunks = append(chunks, object(t, c))
+						} else if i != len(frames)-1 || !strings.Contains(req.model, "writer.") {
+							t.Errorf("an end mark as frame %d of %d", i, len(frames))
+						}
 					}
-					if diff := cmp.Diff(want, assemble(t, chunks)); diff != "" {
+					if diff := cmp.Diff(unstreamed(req.model, want), unstreamed(req.model, assemble(t, chunks))); diff != "" {
 						t.Errorf("stream (-truth +got):\n%s", diff)
 					}
 					if h := resp.Header; h.Get("Content-Type") != "application/vnd.amazon.eventstream" || h.Get("X-Amzn-Bedrock-Content-Type") != "application/json" || len(h.Get("X-Amzn-Requestid")) != 36 {
