@@ -22,6 +22,22 @@
 //
 // # Families
 //
-// A family is the format of requests and streams: claude, nova, llama, titan. It is told from the
-// model id or named by [Options.Family]. Each is one file and one row in a table.
+// A family is the format of requests and streams, told from the model id or named by [Options.Family]; [Families] lists them.
+// Each is one file and one row in a table. Those that speak OpenAI's chat completions share an assembler (chat.go) and
+// differ in data.
+//
+// A terminal event is what proves an answer whole:
+//
+//	claude                    message_stop
+//	claude-text, llama        a stop_reason
+//	nova                      metadata, after messageStop
+//	titan                     a completionReason
+//	mistral-text, deepseek-r1 a stop_reason of the only output
+//	chat completions          a finish_reason or stop_reason of every choice; of writer also "[DONE]"
+//	command, command-r        is_finished
+//	j2                        a finishReason of every completion, in the only chunk
+//	imported, generic         that of the family whose keys the stream has
+//
+// An answer that a model gave up (an error in place of a chunk, "error" or "abort" as the reason, ERROR of Cohere's) is a fault, and so
+// is one of a guessed format in which nothing was found although the service counted tokens.
 package bedrock
