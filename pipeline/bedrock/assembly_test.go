@@ -280,21 +280,35 @@ var assemblies = map[string]assembly{
 		want:   `{"text":"Dew","finish_reason":"COMPLETE"}`, text: "Dew", stop: "COMPLETE",
 	},
 	"generic: a format of nobody's": {
-		family: "generic", stream: []string{`{"wind":"north"}`, `{"wind":"east"}`, `{"calm":true}`}, fault: pipeline.TypeBadFrame,
+		family: "generic", stream: []string{`{"wind":"north"}`, `{"wind":"east"}`, `{"calm":true}`}, fault: typeUnknownFormat,
 	},
 	"generic: an end, and a text that is nowhere": {
 		family: "generic",
 		stream: []string{`{"choices":[{"index":0,"delta":{"spoken":"Moor"},"finish_reason":null}]}`, `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`},
-		fault:  pipeline.TypeBadFrame,
+		fault:  typeUnknownFormat,
 	},
 	"generic: a reason for the end of nothing": {
-		family: "generic", stream: []string{`{"finish_reason":"stop"}`}, fault: pipeline.TypeBadFrame,
+		family: "generic", stream: []string{`{"finish_reason":"stop"}`}, fault: typeUnknownFormat,
 	},
 	"imported: a format of nobody's": {
-		family: "imported", stream: []string{`{"wind":"north"}`}, fault: pipeline.TypeBadFrame,
+		family: "imported", stream: []string{`{"wind":"north"}`}, fault: typeUnknownFormat,
 	},
 	"imported: an end, and a text that is nowhere": {
-		family: "imported", stream: []string{`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`}, fault: pipeline.TypeBadFrame,
+		family: "imported", stream: []string{`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`}, fault: typeUnknownFormat,
+	},
+	"generic: an answer that is simply empty": {
+		family: "generic",
+		stream: []string{`{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":1}}`},
+		want:   `{"choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}`, stop: "stop",
+	},
+	"llama, named for a model that is a Claude": {
+		family: "llama", stream: claudeStream, fault: typeUnknownFormat,
+	},
+	"claude, named for a model that takes chat completions": {
+		family: "claude", stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`}, fault: typeUnknownFormat,
+	},
+	"claude, cut off before it began": {
+		family: "claude", stream: claudeStream[:2], fault: pipeline.TypeTruncatedStream,
 	},
 	"a guardrail's word may be escaped": {
 		family: "llama", stream: []string{`{"generation":"Sorry.","prompt_token_count":null,"generation_token_count":null,"stop_reason":null,"amazon-bedrock-guardrailAction":"INTER\u0056ENED"}`},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -99,6 +100,32 @@ func TestFamilyOf(t *testing.T) {
 	}
 	if _, err := resolveFamily(arn, "gpt"); err == nil {
 		t.Error("a family that does not exist is taken")
+	}
+}
+
+// What a record brings itself is sent as it is, be it text, images or documents.
+func TestInputIsNeitherCopiedNorAltered(t *testing.T) {
+	for name, tt := range familyCases {
+		input := []byte(` { "messages" : [ { "content" : [ { "image" : { "bytes" : "iVBO" } , "document" : { } , "n" : 1.0 } ] } ] , "x" : "\u0041" } `)
+		req, err := testModel(t, "http://localhost", tt.modelID).Encode(&pipeline.Record{Input: input})
+		if err != nil || &req.Body[0] != &input[0] || len(req.Body) != len(input) {
+			t.Errorf("%s: %s, %v", name, req.Body, err)
+		}
+	}
+}
+
+// The README says what each family is for.
+func TestReadmeNamesEveryFamily(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Models\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, name := range Families() {
+		if !strings.Contains(section, "`"+name+"`") {
+			t.Errorf("the section Models does not name %s", name)
+		}
 	}
 }
 
@@ -248,6 +275,25 @@ func TestSigns(t *testing.T) {
 		{llamaID, `{"generation":"","stop_reason":null}`, set{}},
 		{llamaID, `{"generation":"x","stop_reason":"stop"}`, set{content: true, text: true, terminal: true}},
 		{titanID, `{"outputText":"","completionReason":"FINISH"}`, set{terminal: true}},
+		{qwenID, `{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}`, set{}},
+		{qwenID, `{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`, set{content: true, text: true, terminal: true}},
+		{deepseekID, `{"choices":[{"index":0,"delta":{"reasoning_content":"A"},"finish_reason":null}]}`, set{content: true}},
+		{jambaID, `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]}}]}`, set{content: true}},
+		{openaiID, `{"choices":[{"index":0,"delta":{"content":"<reasoning>A"}}]}`, set{content: true}},
+		{openaiID, `{"choices":[{"index":0,"delta":{"content":"<reasoning>A</reasoning>"}}]}`, set{content: true}},
+		{openaiID, `{"choices":[{"index":0,"delta":{"content":"<reasoning>A</reasoning>B"}}]}`, set{content: true, text: true}},
+		{openaiID, `{"choices":[{"index":0,"delta":{"refusal":"No"}}]}`, set{content: true}},
+		{mistralTextID, `{"outputs":[{"text":"A","stop_reason":null}]}`, set{content: true, text: true}},
+		{deepseekR1ID, `{"choices":[{"text":"","stop_reason":"length"}]}`, set{terminal: true}},
+		{writerID, `"[DONE]"`, set{}},
+		{commandID, `{"is_finished":false,"text":" A"}`, set{content: true, text: true}},
+		{commandID, `{"is_finished":true,"finish_reason":"COMPLETE"}`, set{terminal: true}},
+		{commandRID, `{"is_finished":false,"event_type":"stream-start","generation_id":"g"}`, set{}},
+		{commandRID, `{"is_finished":false,"event_type":"tool-calls-generation","tool_calls":[{"name":"f"}]}`, set{content: true}},
+		{commandRID, `{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE","response":{"text":"A"}}`, set{content: true, text: true, terminal: true}},
+		{j2ID, `{"completions":[{"data":{"text":"A"},"finishReason":{"reason":"length"}}]}`, set{content: true, text: true, terminal: true}},
+		{importedID, `{"generation":"A","stop_reason":"stop"}`, set{content: true, text: true, terminal: true}},
+		{genericID, `{"output_text":"A","finish_reason":null}`, set{content: true, text: true}},
 	}
 	for _, tt := range tests {
 		f, _ := resolveFamily(tt.model, "")

@@ -214,7 +214,7 @@ func (m *Model) streamFault(ctx context.Context, st *stream, f *streamFault) *pi
 	case ctx.Err() != nil:
 		e = interrupted(ctx)
 	case f.local:
-		e = &pipeline.InvokeError{Kind: pipeline.Transient, Type: f.name, Message: m.redact(f.message), Err: f.err}
+		e = &pipeline.InvokeError{Kind: f.kind, Type: f.name, Message: m.redact(f.message), Err: f.err}
 	default:
 		e = &pipeline.InvokeError{Kind: pipeline.Transient, Type: exceptionName(f.name), Message: m.redact(f.message)}
 		if inStream[e.Type] {

@@ -573,6 +573,29 @@ func TestGuardrail(t *testing.T) {
 	}
 }
 
+// A family that was named for the wrong model stops the job and says which it is; one answer that cannot be read is its record's.
+func TestAnswersInAnotherFormat(t *testing.T) {
+	tests := []struct {
+		family string
+		stream []string
+		kind   pipeline.Kind
+		hint   string
+	}{
+		{"llama", claudeStream, pipeline.JobFatal, "--family claude"},
+		{"nova", familyCases["qwen"].stream, pipeline.JobFatal, "--family chat"},
+		{"generic", []string{`{"wind":"north"}`}, pipeline.RecordFatal, ""},
+		{"generic", []string{`{"wind":"north","finish_reason":"stop",` + metricsJSON + `}`}, pipeline.RecordFatal, ""},
+		{"llama", []string{`{"wind":"north"}`}, pipeline.Transient, ""},
+	}
+	for _, tt := range tests {
+		m := testModel(t, serve(t, serveStream(chunks(tt.stream...))), "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdefghijkl", func(o *Options) { o.Family = tt.family })
+		out := invoke(t, m)
+		if out.err == nil || out.err.Kind != tt.kind || tt.kind != pipeline.Transient && out.err.Type != typeUnknownFormat || !strings.Contains(Hint(out.err), tt.hint) {
+			t.Errorf("%s: %+v, hint %q", tt.family, out.err, Hint(out.err))
+		}
+	}
+}
+
 // invocationMetrics are no terminal event, but for an answer that a guardrail has cut short.
 func TestMetricsAloneAreNotTerminal(t *testing.T) {
 	for name, tt := range familyCases {

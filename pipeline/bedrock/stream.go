@@ -24,9 +24,10 @@ type stream struct {
 	call    *call
 	asm     assembler
 	sum     summary
-	chunks  int  // that hold anything
-	content bool // content of any kind has come
-	whole   bool // the terminal event has come
+	chunks  int    // that hold anything
+	first   []byte // the first of them, if it is short
+	content bool   // content of any kind has come
+	whole   bool   // the terminal event has come
 }
 
 func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
@@ -34,7 +35,7 @@ func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
 func (st *stream) reset(f *family, c *call) {
 	st.frames.Reset(c.response.Body)
 	st.family, st.call, st.asm = f, c, f.assemble(c.body)
-	st.sum, st.chunks, st.content, st.whole = summary{}, 0, false, false
+	st.sum, st.chunks, st.first, st.content, st.whole = summary{}, 0, st.first[:0], false, false
 }
 
 // release lets go of what belongs to one call.
@@ -51,8 +52,12 @@ type streamFault struct {
 	name    string // of the exception, or one of pipeline's types
 	message string
 	err     error
-	local   bool // found by us, not told by the service
+	local   bool          // found by us, not told by the service
+	kind    pipeline.Kind // what a local one means; the service's own tell it by their names
 }
+
+// typeUnknownFormat is the error type of an answer that cannot be read because it is in another format than the family's.
+const typeUnknownFormat = "UnknownFormat"
 
 // take reads one message.
 func (st *stream) take(msg *eventstream.Message) (pipeline.Event, *streamFault) {
@@ -107,6 +112,9 @@ func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
 
 // assemble hands a chunk's JSON to the family, by the slow way if the fast one does not do.
 func (st *stream) assemble(body []byte) (signs, error) {
+	if st.chunks == 0 && len(body) <= 4096 {
+		st.first = append(st.first[:0], body...)
+	}
 	sg, ok := st.scanChunk(scanner{b: body})
 	if ok {
 		return sg, nil
@@ -243,9 +251,7 @@ func (st *stream) endFault(err error) *streamFault {
 	switch {
 	case errors.As(err, &bad):
 		f.name, f.message = pipeline.TypeBadFrame, bad.Error()
-	case errors.Is(err, io.EOF) && st.family.guessed && st.chunks > 0 && !st.content:
-		f.name = pipeline.TypeBadFrame
-		f.message = "the stream ended, and no chunk of it has a format that is known; --family says it where it is one of those"
+	case errors.Is(err, io.EOF) && st.chunks > 0 && !st.content && st.explain(f):
 	case errors.Is(err, io.EOF):
 		f.message = "the stream ended without its terminal event"
 	default:
@@ -254,12 +260,36 @@ func (st *stream) endFault(err error) *streamFault {
 	return f
 }
 
+// explain says why nothing could be read of a stream, if that is because its format is another than the family's. A family
+// that was named for the wrong model is a fault of the job, and no record is to be paid for over it.
+func (st *stream) explain(f *streamFault) bool {
+	var looks *family
+	if s := (scanner{b: st.first}); s.open('{') {
+		looks, _ = familyByKeys(s)
+	}
+	switch {
+	case looks == nil && st.family.guessed:
+		f.name, f.kind = typeUnknownFormat, pipeline.RecordFatal
+		f.message = "the stream ended, and no chunk of it has a format that is known"
+	case looks != nil && !st.family.guessed && fmt.Sprintf("%T", looks.assemble(nil)) != fmt.Sprintf("%T", st.asm):
+		f.name, f.kind = typeUnknownFormat, pipeline.JobFatal
+		f.message = fmt.Sprintf("the answer is in the format of the family %s, not of %s", looks.name, st.family.name)
+		f.err = &ConfigError{Message: f.message, HintText: "give --family " + looks.name + ", and --fresh with it", Err: ErrUnknownFamily}
+	default:
+		return false
+	}
+	return true
+}
+
+// manyTokens is how many tokens an answer has that is not simply empty: an end of a turn is a token or a few.
+const manyTokens = 8
+
 // response is the whole answer. It is a fault that nothing of an answer was found in a format that was only guessed.
 func (st *stream) response() (*pipeline.Response, *streamFault) {
-	if n := st.sum.metrics.output; st.family.guessed && !st.content && st.sum.metrics.came && n > 0 {
+	if n := st.sum.metrics.output; st.family.guessed && !st.content && st.sum.metrics.came && n >= manyTokens {
 		return nil, &streamFault{
-			name: pipeline.TypeBadFrame, local: true,
-			message: fmt.Sprintf("the service counted %d tokens of an answer, and none was found in the stream: its format is not known; --family says it where it is one of those", n),
+			name: typeUnknownFormat, local: true, kind: pipeline.RecordFatal,
+			message: fmt.Sprintf("the service counted %d tokens of an answer, and none was found in the stream: its format is not known", n),
 		}
 	}
 	text := st.asm.text()
