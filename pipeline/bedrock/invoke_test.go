@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,12 +193,16 @@ func TestCutAtEveryByteIsNeverWhole(t *testing.T) {
 	}
 }
 
+// usedStreams are used again, as those of a model are.
+var usedStreams = sync.Pool{New: func() any { return newStream() }}
+
 // readStream reads a stream without any network.
 func readStream(f *family, b []byte) (*pipeline.Response, *streamFault) { return readAnswer(f, "", b) }
 
 // readAnswer reads the answer to a request without any network.
 func readAnswer(f *family, request string, b []byte) (*pipeline.Response, *streamFault) {
-	st := newStream()
+	st := usedStreams.Get().(*stream)
+	defer usedStreams.Put(st)
 	st.reset(f, &call{body: []byte(request), response: emptyResponse()})
 	st.frames.Reset(bytes.NewReader(b))
 	for {

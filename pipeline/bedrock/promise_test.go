@@ -89,7 +89,7 @@ func keepsPromise(t *testing.T, s *sim.Server, opts sim.Options, name string) (r
 			if strings.Contains(prompt, "guardrail:block") {
 				row.cuts += cutsOfOneFrame(t, f, body, stream)
 			} else {
-				row.cuts += cuts(t, f, body, stream, prompt == "hello" || prompt == "[[tool]]")
+				row.cuts += cuts(t, f, body, stream, prompt == "hello")
 			}
 		}
 	}

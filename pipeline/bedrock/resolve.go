@@ -20,7 +20,7 @@ func Families() []string {
 }
 
 // FamilyOf names the family of a model by its id: a foundation model or inference profile, as a plain id or an ARN, or the
-// ARN of an imported model. The id of a provider that is not known gives "generic". Of any other
+// ARN of a custom or imported model. The id of a provider that is not known gives "generic". Of any other
 // model, such as a provisioned one or one that answers with pictures, it knows nothing: [ErrUnknownFamily].
 func FamilyOf(modelID string) (string, error) {
 	f, err := resolveFamily(modelID, "")
@@ -75,8 +75,8 @@ func (f *family) owns(id string) bool {
 	return has(f.ids) && !has(f.notIDs)
 }
 
-// foundationID is the id of the foundation model behind a model id, without the geography of an inference profile. It is
-// "" where the id does not tell it.
+// foundationID is the id of the foundation model behind a model id or ARN, without the geography of an inference profile. It
+// is "" where the id does not tell it.
 func foundationID(modelID string) string {
 	id := modelID
 	if strings.HasPrefix(id, "arn:") {
@@ -84,11 +84,14 @@ func foundationID(modelID string) string {
 		if len(parts) != 6 || parts[2] != "bedrock" {
 			return ""
 		}
-		var ok bool
-		if id, ok = strings.CutPrefix(parts[5], "foundation-model/"); !ok {
-			if id, ok = strings.CutPrefix(parts[5], "inference-profile/"); !ok {
-				return ""
-			}
+		kind, name, _ := strings.Cut(parts[5], "/")
+		switch kind {
+		case "foundation-model", "inference-profile":
+			id = name
+		case "custom-model": // BASE/ID: a model keeps the format of what it was made from
+			id, _, _ = strings.Cut(name, "/")
+		default:
+			return ""
 		}
 	}
 	// A profile's id has the geography in front: us.anthropic.… A model's own name may have dots as well: deepseek.v3.2.

@@ -542,7 +542,7 @@ func FuzzAgainstSlowReading(f *testing.F) {
 			streams = append(streams, stream{name, a.family, a.request, a.stream})
 		}
 	}
-	for n := range uint64(40) {
+	for n := range uint64(16) {
 		f.Add(n)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
