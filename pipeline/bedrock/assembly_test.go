@@ -151,6 +151,12 @@ var assemblies = map[string]assembly{
 		want:   `{"choices":[{"index":0,"message":{"role":"assistant","content":"A"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":31,"total_tokens":43}}`,
 		text:   "A", stop: "stop",
 	},
+	"chat: and if it counts in a chunk of its own": {
+		family: "qwen", request: `{"messages":[],"n":3}`,
+		stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`, `{` + metricsJSON + `}`},
+		want:   `{"choices":[{"index":0,"message":{"role":"assistant","content":"A"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":31,"total_tokens":43}}`,
+		text:   "A", stop: "stop",
+	},
 	"chat: an empty reason is none": {
 		family: "chat",
 		stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":""}]}`},
