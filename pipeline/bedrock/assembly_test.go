@@ -302,6 +302,9 @@ var assemblies = map[string]assembly{
 	"imported: an end, and a text that is nowhere": {
 		family: "imported", stream: []string{`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],` + metricsJSON + `}`}, fault: typeUnknownFormat,
 	},
+	"generic: a stream of Claude's, cut off before it began": {
+		family: "generic", stream: claudeStream[:2], fault: pipeline.TypeTruncatedStream,
+	},
 	"generic: an answer that is simply empty": {
 		family: "generic",
 		stream: []string{`{"choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":1}}`},

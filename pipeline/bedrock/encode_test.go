@@ -121,7 +121,7 @@ func TestReservation(t *testing.T) {
 		"openai, either name":               {openaiID, `{"max_tokens":71}`, 1, 10, 71, ""},
 		"openai":                            {openaiID, `{"max_completion_tokens":72,"messages":[]}`, 1, 20, 72, ""},
 		"an image as OpenAI takes it":       {chatID, `{"max_tokens":7,"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBO` + image + `"}}]}]}`, 1600, 1640, 7, ""},
-		"the address of an image":           {chatID, `{"max_tokens":7,"messages":[{"content":[{"image_url":{"url":"https://example.com/` + strings.Repeat("a", 400) + `"}}]}]}`, 100, 130, 7, ""},
+		"the address of an image":           {chatID, `{"max_tokens":7,"messages":[{"content":[{"image_url":{"url":"https://example.com/;base64,` + strings.Repeat("a", 400) + `"}}]}]}`, 100, 130, 7, ""},
 		"a body that is cut off is no harm": {titanID, `{"inputText":"x`, 1, 10, 512, "maxTokenCount"},
 	}
 	for name, tt := range tests {

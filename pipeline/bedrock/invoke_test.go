@@ -155,6 +155,9 @@ func TestEventsOfAWholeStream(t *testing.T) {
 				if i <= tt.content && ev.Content != (i == tt.content) {
 					t.Errorf("event %d: Content = %v", i, ev.Content)
 				}
+				if repeats := name == "command-r" && i == len(tt.stream)-1; repeats && ev.Content {
+					t.Errorf("event %d repeats the answer, and counts as content", i)
+				}
 				if ev.Text && !ev.Content {
 					t.Errorf("event %d: text without content", i)
 				}
