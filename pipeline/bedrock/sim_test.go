@@ -40,7 +40,8 @@ func simBodies(family, prompt string) (bodies []string) {
 	case "nova":
 		base := `{"messages":[{"role":"user","content":[{"text":` + quoted + `}]}],"inferenceConfig":{"maxTokens":500}`
 		tools := `,"toolConfig":{"tools":[{"toolSpec":{"name":"pick","inputSchema":{"json":{"type":"object","properties":{"n":{"type":"integer"}}}}}}]}`
-		bodies = append(bodies, base+`}`, base+tools+`}`)
+		reasoning := strings.Replace(base, `500}`, `500,"reasoningConfig":{"type":"enabled","maxReasoningEffort":"low"}}`, 1)
+		bodies = append(bodies, base+`}`, base+tools+`}`, reasoning+`}`, reasoning+tools+`}`)
 	case "llama":
 		bodies = append(bodies, `{"prompt":`+quoted+`,"max_gen_len":300}`)
 	case "titan":

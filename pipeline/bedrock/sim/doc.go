@@ -13,7 +13,7 @@
 //
 // The seed, the model id and the body decide an answer: text with accents, CJK, emoji, quotes and
 // line breaks; its length from Options.OutputTokens, cut by the request's own limit and stop
-// sequences. Claude thinks when the request enables thinking, models that take chat completions when it has a
+// sequences. Claude and Nova think when the request enables it, models that take chat completions when it has a
 // reasoning_effort; those, Claude, Nova and Command R call a tool when the request makes them. A model that takes
 // several formats answers in that of the request. Input tokens are the bytes of text / 4, rounded up; CountTokens tells
 // them beforehand.

@@ -10,6 +10,7 @@ var nova = family{
 	stream:   streamNova,
 	body:     bodyNova,
 	blocked:  blockedNova,
+	reasons:  true,
 	stops: map[stop]string{
 		stopEnd: "end_turn", stopLength: "max_tokens", stopSequence: "stop_sequence", stopTool: "tool_use", stopRefusal: "content_filtered",
 	},
@@ -28,6 +29,9 @@ type novaRequest struct {
 		MaxTokens    *int64   `json:"maxTokens"`
 		MaxNewTokens *int64   `json:"max_new_tokens"`
 		Stops        []string `json:"stopSequences"`
+		Reasoning    struct {
+			Type string `json:"type"`
+		} `json:"reasoningConfig"`
 	} `json:"inferenceConfig"`
 	ToolConfig struct {
 		Tools []struct {
@@ -60,7 +64,10 @@ func parseNova(body []byte) (*request, *Error) {
 		s, n := sizeOfContent(m.Content)
 		size, media = size+s, media+n
 	}
-	req := &request{inputTokens: countTokens(size) + media*mediaTokens, maxTokens: novaMaxTokens, stops: in.Config.Stops}
+	req := &request{
+		inputTokens: countTokens(size) + media*mediaTokens, maxTokens: novaMaxTokens, stops: in.Config.Stops,
+		thinking: in.Config.Reasoning.Type == "enabled",
+	}
 	for _, limit := range []*int64{in.Config.MaxNewTokens, in.Config.MaxTokens} {
 		if limit == nil {
 			continue
@@ -121,7 +128,11 @@ func streamNova(p *plan, emit func(event) bool) {
 				return delta(`"toolUse":{"input":`, piece, "}", tokens)
 			}) && end()
 			index++ // a gap, as between the tool calls of the recording
-		case blockThinking, blockRedacted: // parseNova never asks for them
+		case blockThinking: // Nova 2; the delta is Converse's, for that of InvokeModel is not documented
+			ok = b.text.pieces(p.perChunk, func(piece []byte, tokens int) bool {
+				return len(piece) == 0 || delta(`"reasoningContent":{"text":`, piece, "}", tokens)
+			}) && end()
+		case blockRedacted: // no such thing here
 		}
 		if !ok {
 			return
@@ -158,7 +169,7 @@ func bodyNova(p *plan) []byte {
 	first := true
 	for i := range p.blocks {
 		b := &p.blocks[i]
-		if b.kind == blockText && len(b.text.bytes) == 0 {
+		if (b.kind == blockText || b.kind == blockThinking) && len(b.text.bytes) == 0 || b.kind == blockRedacted {
 			continue // the stream has no trace of it either
 		}
 		if !first {
@@ -168,6 +179,11 @@ func bodyNova(p *plan) []byte {
 		if b.kind == blockText {
 			dst = appendQuoted(append(dst, `{"text":`...), b.text.bytes)
 			dst = append(dst, '}')
+			continue
+		}
+		if b.kind == blockThinking {
+			dst = appendQuoted(append(dst, `{"reasoningContent":{"reasoningText":{"text":`...), b.text.bytes)
+			dst = append(dst, `}}}`...)
 			continue
 		}
 		dst = appendQuoted(append(dst, `{"toolUse":{"toolUseId":`...), b.id)

@@ -137,6 +137,14 @@ func addNova(t *testing.T, body, c map[string]any) map[string]any {
 				last()["text"] = last()["text"].(string) + s
 				break
 			}
+			if r, ok := d["reasoningContent"].(map[string]any); ok {
+				if last() == nil || last()["reasoningContent"] == nil {
+					content = append(content, map[string]any{"reasoningContent": map[string]any{"reasoningText": map[string]any{"text": ""}}})
+				}
+				said := last()["reasoningContent"].(map[string]any)["reasoningText"].(map[string]any)
+				said["text"] = said["text"].(string) + r["text"].(string)
+				break
+			}
 			use := last()["toolUse"].(map[string]any)
 			before, _ := use["input"].(string)
 			use["input"] = before + d["toolUse"].(map[string]any)["input"].(string)
@@ -308,6 +316,7 @@ func TestStreamEqualsInvokeEqualsTruth(t *testing.T) {
 	requests["nova two tools"] = request{novaID, `{` + novaTools + `,"messages":[{"role":"user","content":[{"text":"[[tool:2]]"}]}]}`}
 	requests["nova tool cut off"] = request{novaID, `{` + novaTools + `,"inferenceConfig":{"max_new_tokens":21},"messages":[{"role":"user","content":[{"text":"[[tool]][[tokens:20]]"}]}]}`}
 
+	requests["nova reasons"] = request{novaID, `{"inferenceConfig":{"maxTokens":90,"reasoningConfig":{"type":"enabled","maxReasoningEffort":"low"}},"messages":[{"role":"user","content":[{"text":"x"}]}]}`}
 	chatTools := `"tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}]`
 	for _, id := range []string{mistralID, jambaID, deepseekID, openaiID, qwenID, chatID, writerID, importedID} {
 		with := func(members, prompt string) request {
