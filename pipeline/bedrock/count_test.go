@@ -13,7 +13,7 @@ import (
 
 // The count is what an answer is billed for, for every family, and is no call.
 func TestCountTokensIsWhatIsBilled(t *testing.T) {
-	s := startSim(t, sim.Options{RequireAuth: true})
+	s := startSim(t, sim.Options{RequireAuth: true, Families: map[string]string{genericID: "chat"}})
 	n := int64(0)
 	for name, tt := range familyCases {
 		m := testModel(t, s.URL(), tt.modelID)

@@ -9,13 +9,9 @@ var unstreamed = []string{"meta.llama4"}
 // Streams is false for a model that the documentation says cannot be invoked with a response stream. Of a model whose id
 // does not tell what it is, it says true.
 func Streams(modelID string) bool {
-	id, ok := baseModelID(modelID)
-	if !ok {
-		return true
-	}
-	profile, rest, _ := strings.Cut(id, ".")
+	id := foundationID(modelID)
 	for _, begins := range unstreamed {
-		if strings.HasPrefix(id, begins) || isGeography(profile) && strings.HasPrefix(rest, begins) {
+		if strings.HasPrefix(id, begins) {
 			return false
 		}
 	}
