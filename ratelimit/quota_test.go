@@ -49,6 +49,8 @@ func (o *oracle) settle(now, began time.Time, r, used float64) {
 	o.day.settle(now, began, r, used)
 }
 
+func (o *oracle) quota(time.Time, float64) {}
+
 func drawJob(t *rapid.T) job {
 	return rapid.SampledFrom([]job{plainJob, tenfold, burnJob, slowJob, {input: 10, max: 20, out: 10, slow: time.Second}}).Draw(t, "job")
 }

@@ -14,6 +14,8 @@ type service interface {
 	admit(now time.Time, reserve float64) bool
 	// settle replaces the reservation of a request admitted at began.
 	settle(now, began time.Time, reserve, used float64)
+	// quota changes the quota, in tokens a minute.
+	quota(now time.Time, tpm float64)
 }
 
 // slidingService counts what was admitted in a window. It is strict, and the oracle of the property tests too.
@@ -61,6 +63,8 @@ func (s *slidingService) settle(_, began time.Time, reserve, used float64) {
 	}
 }
 
+func (s *slidingService) quota(_ time.Time, tpm float64) { s.tpm = tpm }
+
 // bucketService fills continuously and holds so many seconds of its quota.
 type bucketService struct {
 	tpm, seconds float64
@@ -89,6 +93,11 @@ func (s *bucketService) admit(now time.Time, reserve float64) bool {
 func (s *bucketService) settle(now, _ time.Time, reserve, used float64) {
 	s.advance(now)
 	s.level += reserve - used
+}
+
+func (s *bucketService) quota(now time.Time, tpm float64) {
+	s.advance(now)
+	s.tpm = tpm
 }
 
 // minuteService starts from nothing at every full minute. A refund that arrives later counts then, or not at all.
@@ -121,6 +130,8 @@ func (s *minuteService) settle(now, began time.Time, reserve, used float64) {
 	}
 	s.used += used - reserve
 }
+
+func (s *minuteService) quota(_ time.Time, tpm float64) { s.tpm = tpm }
 
 // A job is the requests of a simulation.
 type job struct {
@@ -160,9 +171,12 @@ type simulation struct {
 	head  *event // the request at the head of the queue
 	wake  time.Time
 
-	left     int     // records still to be served; negative: no end
-	slots    float64 // streams the service can serve at a time; 0: any number
-	overload float64 // the share of admitted requests that the service cannot serve
+	left     int           // records still to be served; negative: no end
+	every    time.Duration // a record comes so often; 0: there is always one
+	arrives  time.Time     // the next
+	inStream float64       // the share of refusals that come in the stream, about a second later
+	slots    float64       // streams the service can serve at a time; 0: any number
+	overload float64       // the share of admitted requests that the service cannot serve
 
 	sent, refused, served int
 	used                  float64
@@ -192,51 +206,91 @@ func (q *events) Pop() any {
 }
 
 func simulate(o Options, svc service, j job, seed uint64) *simulation {
+	return simulateAt(o, svc, j, seed, time.Unix(1_800_000_017, 0))
+}
+
+// simulateAt begins at a time of its own.
+func simulateAt(o Options, svc service, j job, seed uint64, start time.Time) *simulation {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	o.Rand = rng.Float64
 	if o.Burndown == 0 {
 		o.Burndown = 1
 	}
-	start := time.Unix(1_800_000_017, 0)
 	return &simulation{
 		core: newCore(o, start), svc: svc, job: j, rng: rng,
 		rtt: 50 * time.Millisecond, now: start, start: start, left: -1,
 	}
 }
 
+// An actor is something that sends requests to a service.
+type actor interface {
+	next() time.Time    // when it has something to do
+	step(now time.Time) // does it
+}
+
+// play lets d of virtual time pass for all of them.
+func play(from time.Time, d time.Duration, actors ...actor) {
+	until := from.Add(d)
+	for _, a := range actors {
+		a.step(from)
+	}
+	for {
+		first, at := actors[0], actors[0].next()
+		for _, a := range actors[1:] {
+			if t := a.next(); t.Before(at) {
+				first, at = a, t
+			}
+		}
+		if !at.Before(until) {
+			return
+		}
+		first.step(at)
+	}
+}
+
 // run goes on for d of virtual time.
 func (s *simulation) run(d time.Duration) {
 	until := s.now.Add(d)
-	for {
-		s.pump()
-		next := until
-		if len(s.queue) > 0 && s.queue[0].at.Before(next) {
-			next = s.queue[0].at
-		}
-		if !s.wake.IsZero() && s.wake.Before(next) {
-			next = s.wake
-		}
-		s.now = next
-		if !next.Before(until) {
-			return
-		}
-		for len(s.queue) > 0 && !s.queue[0].at.After(s.now) {
-			s.end(heap.Pop(&s.queue).(*event))
-			s.pump()
-		}
+	play(s.now, d, s)
+	s.now = until
+}
+
+func (s *simulation) next() time.Time {
+	at := s.now.Add(time.Hour)
+	if len(s.queue) > 0 && s.queue[0].at.Before(at) {
+		at = s.queue[0].at
 	}
+	if !s.wake.IsZero() && s.wake.Before(at) {
+		at = s.wake
+	}
+	return at
+}
+
+func (s *simulation) step(now time.Time) {
+	s.now = now
+	for len(s.queue) > 0 && !s.queue[0].at.After(s.now) {
+		s.end(heap.Pop(&s.queue).(*event))
+		s.pump()
+	}
+	s.pump()
 }
 
 func (s *simulation) pump() {
 	for {
 		if s.head == nil {
-			if s.left == 0 {
+			if s.left == 0 || s.arrives.After(s.now) {
 				s.core.account(s.now)
 				s.core.waiting(s.now, verdict{})
 				s.wake = time.Time{}
+				if s.left != 0 {
+					s.wake = s.arrives
+				}
 				return
 			}
 			s.left--
+			if s.every > 0 {
+				s.arrives = s.now.Add(s.every)
+			}
 			s.head = &event{}
 			s.head.cost, s.head.usage, s.head.lasts = s.job.next(s.rng)
 		}
@@ -259,6 +313,9 @@ func (s *simulation) pump() {
 		if !s.svc.admit(s.now, r) {
 			e.refused, e.at = true, s.now.Add(s.rtt+time.Duration(s.rng.Float64()*float64(s.jitter)))
 			s.left++ // goes again
+			if s.inStream > 0 && s.rng.Float64() < s.inStream {
+				e.at = e.at.Add(time.Second)
+			}
 		} else {
 			share := s.overload
 			if s.slots > 0 {
@@ -313,6 +370,7 @@ type open struct{}
 
 func (open) admit(time.Time, float64) bool                 { return true }
 func (open) settle(time.Time, time.Time, float64, float64) {}
+func (open) quota(time.Time, float64)                      {}
 
 // A noisy service refuses a share of what comes, whatever the rate.
 type noisy struct {

@@ -1,0 +1,179 @@
+package ratelimit
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	table    = flag.Bool("table", false, "print what every scenario reaches, three seeds each")
+	only     = flag.String("rows", "", "only the scenarios of that table whose name matches")
+	detailed = flag.Bool("shapes", false, "print each shape of that table")
+)
+
+const (
+	fast = 840_000 // tokens a minute: 20 plain requests a second
+	slow = 84_000
+)
+
+func both(plain float64) map[string]float64 { return map[string]float64{"": plain} }
+
+func after5(f float64) func(float64) float64 {
+	return func(min float64) float64 {
+		if min < 5 {
+			return 1
+		}
+		return f
+	}
+}
+
+var (
+	longer = job{input: 5000, max: 4800, out: 2100, slow: 1700 * time.Microsecond}
+)
+
+// idles does not send for some minutes.
+func idles(from, to int) func(int, *lab) {
+	return func(sec int, l *lab) {
+		switch sec {
+		case from * 60:
+			for _, s := range l.ours {
+				s.left = 0
+			}
+		case to * 60:
+			for _, s := range l.ours {
+				s.left = -1
+			}
+		}
+	}
+}
+
+func becomes(j job, minute int) func(int, *lab) {
+	return func(sec int, l *lab) {
+		if sec == minute*60 {
+			for _, s := range l.ours {
+				s.job = j
+			}
+		}
+	}
+}
+
+var scenarios = []scenario{
+	{name: "stated", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, warm: 1, lasts: 10, share: both(.99), refused: .0005},
+	{name: "stated, 2 a second", o: Options{TokensPerMinute: slow}, job: plainJob, tpm: slow, warm: 1, lasts: 20, share: both(.985), refused: .0005},
+	{name: "stated, requests too", o: Options{TokensPerMinute: fast, RequestsPerMinute: 900}, job: plainJob, tpm: fast, rpm: 900, warm: 1, lasts: 10, refused: .0005},
+	{name: "stated, max_tokens × 10", o: Options{TokensPerMinute: 600_000}, job: tenfold, tpm: 600_000, warm: 3, lasts: 15, share: map[string]float64{"": .99, "minute": .97, "minute, no refund": .97}, refused: .002},
+	{name: "nothing stated", job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},
+	{name: "nothing stated, 2 a second", job: plainJob, tpm: slow, warm: 3, lasts: 30, share: both(.95), refused: .015},
+	{name: "nothing stated, max_tokens × 10", job: tenfold, tpm: 600_000, warm: 3, lasts: 15, share: map[string]float64{"": .95, "minute": .94, "minute, no refund": .94}, refused: .01},
+	{name: "nothing stated, first 3 minutes", job: plainJob, tpm: fast, warm: 0, lasts: 3, share: both(.85), refused: .1},
+	{name: "nothing stated, requests", job: plainJob, tpm: 10 * fast, rpm: 600, warm: 3, lasts: 15, refused: .01},
+	{name: "stated 2 × too high", o: Options{TokensPerMinute: 2 * fast}, job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},
+	{name: "stated half, probing", o: Options{TokensPerMinute: fast / 2, Probe: true}, job: plainJob, tpm: fast, warm: 6, lasts: 15, share: both(.975), refused: .008},
+	{name: "begun at half", o: Options{Start: Learned{TokensPerMinute: fast / 2}}, job: plainJob, tpm: fast, warm: 4, lasts: 15, share: both(.975), refused: .008},
+	{name: "begun at twice", o: Options{Start: Learned{TokensPerMinute: fast * 2}}, job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},
+	{name: "begun right", o: Options{Start: Learned{TokensPerMinute: fast}}, job: plainJob, tpm: fast, warm: 0, lasts: 15, share: both(.96), refused: .008},
+	{name: "quota halves", job: plainJob, tpm: fast, quota: after5(.5), warm: 5, lasts: 10, share: map[string]float64{"": .97, "sliding window": .95}, refused: .008},
+	{name: "quota doubles", job: plainJob, tpm: fast, quota: after5(2), warm: 5, lasts: 10, share: map[string]float64{"": .97, "sliding window": .95}, refused: .008},
+	{name: "quota wanders", job: plainJob, tpm: fast, quota: func(m float64) float64 { return 1 + .3*math.Sin(2*math.Pi*m/10) }, warm: 3, lasts: 20, share: map[string]float64{"": .97, "sliding window": .95}, refused: .008},
+	{name: "two runners", job: plainJob, tpm: fast, runners: 2, warm: 3, lasts: 20, share: both(.965), refused: .01, jain: .97},
+	{name: "two, one late", job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.965), refused: .01, jain: .97},
+	{name: "five, one late", job: plainJob, tpm: fast, runners: 5, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.965), refused: .02, jain: .97},
+	{name: "five runners", job: plainJob, tpm: fast, runners: 5, warm: 3, lasts: 20, share: both(.965), refused: .02, jain: .97},
+	{name: "two that state it", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.965), refused: .01, jain: .97},
+	{name: "a stranger", job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, stranger: true, warm: 5, lasts: 20, share: both(.965), refused: .02},
+	{name: "records grow tenfold", job: plainJob, tpm: fast, at: becomes(longer, 5), warm: 7, lasts: 15, share: both(.93), refused: .02, minute: .1},
+	{name: "records shrink to a tenth", job: longer, tpm: fast, at: becomes(plainJob, 5), warm: 7, lasts: 15, share: both(.95), refused: .01, minute: .02},
+	{name: "idle five minutes", job: plainJob, tpm: fast, at: idles(5, 10), warm: 12, lasts: 10, share: both(.97), refused: .008, minute: .02},
+	{name: "stated, idle", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, at: idles(5, 10), warm: 11, lasts: 10, share: both(.985), refused: .0005, minute: .02},
+	{name: "refusals come late", job: plainJob, tpm: fast, at: func(_ int, l *lab) {
+		for _, s := range l.ours {
+			s.inStream = .3
+		}
+	}, warm: 3, lasts: 15, share: both(.96), refused: .012},
+	{name: "settles above", o: Options{Burndown: 5, TokensPerMinute: 1_020_000}, job: burnJob, tpm: 1_020_000, warm: 1, lasts: 10, share: both(.985), refused: .0005},
+	{name: "settles above, not stated", o: Options{Burndown: 5}, job: burnJob, tpm: 1_020_000, warm: 3, lasts: 10, share: both(.965), refused: .01},
+}
+
+var shapeNames = []string{"bucket of 60 s", "bucket of 10 s", "minute", "minute, no refund", "sliding window"}
+
+// TestTable prints what every scenario reaches; it is the laboratory, not a test: see TestScenarios.
+func TestTable(t *testing.T) {
+	if !*table {
+		t.Skip("only with -table")
+	}
+	const seeds = 3
+	results := make([][][seeds]result, len(scenarios))
+	var wg sync.WaitGroup
+	free := make(chan struct{}, 2)
+	match := regexp.MustCompile(*only)
+	for i, sc := range scenarios {
+		if !match.MatchString(sc.name) {
+			continue
+		}
+		results[i] = make([][seeds]result, len(shapeNames))
+		for j, shape := range shapeNames {
+			for seed := range seeds {
+				free <- struct{}{}
+				wg.Go(func() {
+					results[i][j][seed], _ = sc.play(shape, uint64(seed+1))
+					<-free
+				})
+			}
+		}
+	}
+	wg.Wait()
+	for i, sc := range scenarios {
+		if results[i] == nil {
+			continue
+		}
+		fmt.Printf("%-32s", sc.name)
+		var all, bad []string
+		worst := result{share: 9, jain: 1, other: 9}
+		least := 9.0
+		for j, shape := range shapeNames {
+			w := result{share: 9, jain: 1, other: 9}
+			for _, r := range results[i][j] {
+				w.share, w.jain, w.other = min(w.share, r.share), min(w.jain, r.jain), min(w.other, r.other)
+				w.refused, w.minute = max(w.refused, r.refused), max(w.minute, r.minute)
+			}
+			want, ok := sc.share[shape]
+			if !ok {
+				want = sc.share[""]
+			}
+			least = min(least, w.share-want)
+			if w.share < want || w.refused > sc.refused || w.jain < sc.jain || sc.minute > 0 && w.minute > sc.minute {
+				bad = append(bad, shape)
+			}
+			worst.share, worst.jain, worst.other = min(worst.share, w.share), min(worst.jain, w.jain), min(worst.other, w.other)
+			worst.refused, worst.minute = max(worst.refused, w.refused), max(worst.minute, w.minute)
+			all = append(all, fmt.Sprintf("    %-20s %s", shape, w))
+		}
+		fmt.Print(worst)
+		if len(bad) > 0 {
+			fmt.Printf("  MISSED %v", bad)
+		}
+		fmt.Println()
+		if *detailed || len(bad) > 0 {
+			for _, s := range slices.Sorted(slices.Values(all)) {
+				fmt.Println(s)
+			}
+		}
+	}
+}
+
+func (r result) String() string {
+	s := fmt.Sprintf("%6.2f%% refused %.2f%% minute %.1f%%", 100*r.share, 100*r.refused, 100*r.minute)
+	if r.jain < 1 {
+		s += fmt.Sprintf(" jain %.3f", r.jain)
+	}
+	if r.other > 0 && r.other < 9 {
+		s += fmt.Sprintf(" other %.2f", r.other)
+	}
+	return s
+}
