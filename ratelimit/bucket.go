@@ -34,13 +34,13 @@ func (b *bucket) advance(now time.Time) {
 	}
 }
 
-// setRate changes the rate from now on, with one second of it as burst.
-func (b *bucket) setRate(now time.Time, rate float64) {
+// setRate changes the rate from now on, with so many seconds of it as burst.
+func (b *bucket) setRate(now time.Time, rate, saves float64) {
 	b.advance(now)
 	if math.IsInf(b.rate, 1) && !math.IsInf(rate, 1) {
 		b.level = 0
 	}
-	b.rate, b.burst = rate, rate
+	b.rate, b.burst = rate, saves*rate
 }
 
 // ready tells when a request may go; a time not after now means that it may now.

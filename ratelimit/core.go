@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -15,6 +16,7 @@ const (
 	blameFor        = 10 * time.Second
 	historyLeast    = 5                // seconds, and
 	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
+	filledFor       = 3 * time.Minute  // without a refusal: there may be more
 	recent          = 10 * time.Second // over which refusals are compared with the noise
 
 	// Where nothing is stated, the first streams come at this rate after the first few: what is sent before the
@@ -71,6 +73,7 @@ type core struct {
 	watch         func(Decision) // nil: nobody
 
 	minute, day ledger
+	gate        gate // of a stated quota of tokens
 	tokens      bucket
 	requests    *rate.Limiter
 	drain       bool // requests: what was saved is to be forgotten when the hold is over
@@ -92,6 +95,8 @@ type core struct {
 	inFlight int
 	refused  int64
 
+	filled [causes]time.Duration // for how long a stated quota held everything back since the last refusal
+
 	bound      cause     // what the head of the queue waits for
 	boundPaced bool      // see verdict
 	asOf       time.Time // waits are counted up to here
@@ -101,26 +106,43 @@ type core struct {
 }
 
 func newCore(o Options, now time.Time) *core {
+	if o.Probe {
+		// What is stated is where to begin, and nothing else.
+		o.Start.RequestsPerMinute = cmp.Or(o.Start.RequestsPerMinute, o.RequestsPerMinute)
+		o.Start.TokensPerMinute = cmp.Or(o.Start.TokensPerMinute, o.TokensPerMinute)
+		o.RequestsPerMinute, o.TokensPerMinute = 0, 0
+	}
 	c := &core{
 		rpm: o.RequestsPerMinute, tpm: o.TokensPerMinute, tpd: o.TokensPerDay,
 		rand:        o.Rand,
 		watch:       o.Watch,
 		minute:      newLedger(now, minute*time.Second, secondSlot),
 		day:         newLedger(now, 24*time.Hour, daySlot),
+		gate:        newGate(now, o.TokensPerMinute, o.Start.Strict),
 		tokens:      bucket{last: now},
 		requests:    rate.NewLimiter(rate.Inf, 1), // it starts full, so with room for one request only
-		tokenPace:   newPace(o.TokensPerMinute),
-		requestPace: newPace(o.RequestsPerMinute),
+		tokenPace:   newPace(o.TokensPerMinute, o.Start.TokensPerMinute),
+		requestPace: newPace(o.RequestsPerMinute, o.Start.RequestsPerMinute),
 		tokenFloor:  1.0 / minute,
 		streams:     newConcurrency(float64(o.Concurrency), o.Start.Concurrency, now),
 		predict:     predictor{burndown: o.Burndown},
 		verdicts:    verdicts{calm: calmFirst, over: calmPrior},
 		asOf:        now,
 	}
-	c.ramp = !(o.TokensPerMinute > 0) && !(o.RequestsPerMinute > 0)
-	c.tokens.setRate(now, c.tokenPace.x)
+	c.ramp = math.IsInf(c.tokenPace.x, 1) && math.IsInf(c.requestPace.x, 1)
+	c.paceTokens(now)
 	c.paceRequests(now)
 	return c
+}
+
+// paceTokens makes the pace of tokens that of their bucket. Where the gate decides, the pace may lag behind for a while: what
+// is held in flight goes up and down, and the gate follows it.
+func (c *core) paceTokens(now time.Time) {
+	saves := 1.0
+	if c.tpm > 0 && !c.gate.strict && !c.tokenPace.learned() {
+		saves = gatedSaves
+	}
+	c.tokens.setRate(now, c.tokenPace.x, saves)
 }
 
 // paceRequests makes the pace of requests that of the rate limiter, with one second of it as burst.
@@ -155,21 +177,21 @@ func (c *core) account(now time.Time) {
 	c.day.advance(now)
 	c.waits[c.bound] += d
 	c.streams.pass(d, c.inFlight)
+	c.filled[c.bound] += d
 	if !c.boundPaced {
 		return
 	}
-	attempts := c.minute.sum.accepted / minute
 	switch c.bound {
 	case byTokens:
 		if c.tokenPace.learned() {
-			c.tokenPace.grow(d, c.minute.sum.use/minute, attempts, c.tokenFloor)
-			c.tokens.setRate(now, c.tokenPace.x)
+			c.tokenPace.grow(d, c.minute.sum.use/minute, c.tokenFloor)
+			c.paceTokens(now)
 		}
 	case byRequests:
 		if c.requestPace.learned() {
 			// This pace gets no refunds, so noise takes its share of what it lets go.
-			served := attempts / (1 - whole(c.noise.known(now)))
-			c.requestPace.grow(d, served, attempts, 1.0/minute)
+			served := c.minute.sum.accepted / minute / (1 - whole(c.noise.known(now)))
+			c.requestPace.grow(d, served, 1.0/minute)
 			c.paceRequests(now)
 		}
 	}
@@ -197,12 +219,12 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 		c.drainRequests(now)
 	}
 	expect := c.predict.expect(cost)
-	held := max(math.Ceil(expect), reserve(cost))
+	held := max(math.Ceil(expect), c.predict.reserve(cost))
 	if c.tpd > 0 && c.day.sum.held > 0 && c.day.sum.held+held > c.tpd {
 		return verdict{cause: byDay, at: c.day.freed(max(0, c.tpd-held), heldTokens)}
 	}
-	if c.tpm > 0 && c.minute.sum.held > 0 && c.minute.sum.held+held > c.tpm {
-		return verdict{cause: byTokens, at: c.minute.freed(max(0, c.tpm-held), heldTokens)}
+	if v := c.gated(now, held, expect); !v.at.IsZero() {
+		return v
 	}
 	if at := c.tokens.ready(now); at.After(now) {
 		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
@@ -236,6 +258,7 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	c.inFlight++
 	if c.first.IsZero() {
 		c.first = now
+		c.tokenFloor = max(1, expect) / minute
 	}
 	f := &c.flights[id]
 	*f = flight{
@@ -247,9 +270,33 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	c.day.add(f.day, slot{held: held})
 	c.tokens.take(now, expect)
 	c.streams.started(now)
+	c.gate.take(now, held)
 	c.service.admitted(now, id)
 	c.daily.admitted(now, id)
 	return verdict{ok: true, id: id}
+}
+
+// gated tells what a stated quota of tokens has against a request.
+func (c *core) gated(now time.Time, held, expect float64) verdict {
+	switch {
+	case !(c.tpm > 0):
+		return verdict{}
+	case c.minute.sum.use > 0 && c.minute.sum.use+expect > c.tpm:
+		return verdict{cause: byTokens, at: c.minute.freed(max(0, c.tpm-expect), usedTokens)}
+	case c.gate.retry(now):
+		c.paceTokens(now)
+		c.tell(now, ControlService, "try", 1, 0, "what is not used may be given back at once after all")
+	case !c.gate.strict:
+	case c.minute.sum.held > 0 && c.minute.sum.held+held > c.tpm:
+		return verdict{cause: byTokens, at: c.minute.freed(max(0, c.tpm-held), heldTokens)}
+	}
+	if c.gate.strict {
+		return verdict{}
+	}
+	if at := c.gate.ready(now); at.After(now) {
+		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
+	}
+	return verdict{}
 }
 
 // ramped tells when the first streams of a job whose quota nobody knows may be one more.
@@ -305,6 +352,7 @@ func (c *core) book(now time.Time, f *flight, tokens float64, requests slot) {
 	if !c.day.add(f.day, slot{held: d.held}) && d.held > 0 {
 		c.day.add(c.day.cur, slot{held: d.held})
 	}
+	c.gate.take(now, d.held)
 	if f.paced && !f.kept { // else it would be given back what it never took
 		c.tokens.take(now, d.use)
 	}
@@ -351,15 +399,19 @@ func (c *core) tellStreams(now time.Time, s step) {
 
 // learned is what is worth keeping.
 func (c *core) learned(time.Time) Learned {
-	var l Learned
-	if c.tokenPace.learned() {
-		l.TokensPerMinute = perMinute(c.tokenPace.x)
+	return Learned{
+		TokensPerMinute:   minute * c.tokenPace.confirmed(),
+		RequestsPerMinute: minute * c.requestPace.confirmed(),
+		Strict:            c.gate.strict,
+		Concurrency:       c.streams.learned(),
 	}
-	if c.requestPace.learned() {
-		l.RequestsPerMinute = perMinute(c.requestPace.x)
-	}
-	l.Concurrency = c.streams.learned()
-	return l
+}
+
+// mayBeMore says that a stated quota was filled for long without a refusal.
+func (c *core) mayBeMore() bool {
+	tokens := c.tpm > 0 && !c.tokenPace.learned() && !c.gate.strict && c.filled[byTokens] >= filledFor
+	requests := c.rpm > 0 && !c.requestPace.learned() && c.filled[byRequests] >= filledFor
+	return tokens || requests
 }
 
 // fail ends a flight that was not served, for reasons that are not the quota's.
@@ -395,6 +447,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		return
 	}
 	c.refused++
+	clear(c.filled[:])
 	f.kept = !day && !c.noise.usual(f.n)
 	c.book(now, &f, 0, slot{accepted: -1})
 	if day {
@@ -413,7 +466,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	} else {
 		c.refusal += (took - c.refusal) / 8
 	}
-	if heads := c.verdicts.refused(f.n); heads != 0 {
+	if heads := c.verdicts.refused(f.n, c.noise.weight()); heads != 0 {
 		c.minute.add(f.minute, slot{heads: float64(heads)})
 		c.noise.refused(f.n, heads)
 	}
@@ -425,7 +478,12 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.relearn(now, &f)
 		return
 	}
-	if exhausted {
+	if c.falsifies(now, &f) {
+		if c.gate.refused(now, exhausted) {
+			c.paceTokens(now)
+			c.tell(now, ControlService, "strict", 0, 1, "refused with a full minute: what is reserved counts for a minute")
+		}
+	} else if exhausted {
 		c.learnExhausted(now, &f)
 	} else if !c.learnSporadic(now, &f) {
 		return
@@ -438,7 +496,14 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
 	c.verdicts.paused(exhausted)
 	c.tokens.pause(now, c.service.until)
+	c.gate.pause(now, c.service.until)
 	c.drain = true
+}
+
+// falsifies says that a refusal speaks against the accounting that a stated quota is taken to have: the strictest would have
+// refused as well.
+func (c *core) falsifies(now time.Time, f *flight) bool {
+	return c.tpm > 0 && !c.gate.strict && !c.tokenPace.learned() && c.minute.sum.held+f.held >= fullLedger*c.tpm && c.noise.known(now) == 0
 }
 
 // cutPace is the pace that was cut last.
@@ -468,7 +533,7 @@ func (c *core) learnExhausted(now time.Time, f *flight) {
 			c.paceRequests(now)
 		} else {
 			c.tokenPace.correct(c.minute.sum.use/minute, c.tokenFloor)
-			c.tokens.setRate(now, c.tokenPace.x)
+			c.paceTokens(now)
 		}
 		return
 	}
@@ -499,7 +564,7 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 		return false
 	}
 	if c.noise.open {
-		if p := c.cutPace(); p.x < p.xmax {
+		if p := c.cutPace(); p.x < p.ceilings[0] {
 			return false // still on trial
 		}
 		c.noise.drop(f.n)
@@ -512,7 +577,7 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 		return false
 	}
 	n, r := c.since(now.Add(-minute * time.Second))
-	c.noise.try(now, c.verdicts.n, n, r)
+	c.noise.try(now, c.verdicts.n, n, r, c.verdicts.calm < quietBelow)
 	c.sporadic = true
 	c.cut(now, f, age)
 	return true
@@ -522,15 +587,25 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 // over is the time in seconds in which the minute's use was admitted.
 func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
-		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute)
+		c.requestPace.cut(now, c.minute.sum.accepted/over, c.perSecond(now, c.requestPace.last, acceptedRequests), 1.0/minute)
 		c.paceRequests(now)
 		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
-	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor)
-	c.tokens.setRate(now, c.tokenPace.x)
+	c.tokenPace.cut(now, c.minute.sum.use/over, c.perSecond(now, c.tokenPace.last, usedTokens), c.tokenFloor)
+	c.paceTokens(now)
 	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
+}
+
+// perSecond is what was admitted per second since t, as far as a minute ago.
+func (c *core) perSecond(now, t time.Time, of func(*slot) float64) float64 {
+	from := c.minute.number(t) + 1
+	n := c.minute.cur - from
+	if n <= 0 {
+		return math.Inf(1)
+	}
+	return c.minute.between(from, c.minute.cur-1, of) / (float64(n) * secondSlot.Seconds())
 }
 
 func (c *core) cutReason() string {
@@ -560,7 +635,7 @@ func (c *core) undo(now time.Time) {
 	}
 	from := c.tokenPace.x
 	c.tokenPace.undo()
-	c.tokens.setRate(now, c.tokenPace.x)
+	c.paceTokens(now)
 	c.tell(now, ControlTokens, "undo", perMinute(from), perMinute(c.tokenPace.x), "refusals come whatever the pace")
 }
 
@@ -575,7 +650,7 @@ func (c *core) relearn(now time.Time, f *flight) {
 	}
 	if p := &c.tokenPace; p.echo(now, f.began) {
 		p.correct(c.minute.sum.use/minute, c.tokenFloor)
-		c.tokens.setRate(now, p.x)
+		c.paceTokens(now)
 	}
 }
 

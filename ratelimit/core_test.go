@@ -26,7 +26,7 @@ func TestWorkedExample(t *testing.T) {
 		"less reserved than settled":     {1_250, 5_250, 9_000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := reserve(Cost{Input: 4000, MaxTokens: tt.max}); got != tt.reserve {
+			if got := p.reserve(Cost{Input: 4000, MaxTokens: tt.max}); got != tt.reserve {
 				t.Errorf("reserve = %v, want %v", got, tt.reserve)
 			}
 			if got := p.settle(u); got != tt.settled {
@@ -38,7 +38,7 @@ func TestWorkedExample(t *testing.T) {
 
 func TestCostsAreBoundedAndNotNegative(t *testing.T) {
 	p := predictor{burndown: 15}
-	if got := reserve(Cost{Input: -5, MaxTokens: -1}); got != 0 {
+	if got := p.reserve(Cost{Input: -5, MaxTokens: -1}); got != 0 {
 		t.Errorf("reserve of negative numbers = %v, want 0", got)
 	}
 	if got := p.settle(Usage{Input: -1, CacheWrite: -1, Output: -1}); got != 0 {
@@ -56,7 +56,7 @@ func TestPredictorFindsWhatRequestsSettleAt(t *testing.T) {
 		t.Errorf("expect before anything ended = %v, want the reservation, 5000", got)
 	}
 	for range 2000 { // half of the input is read from a cache
-		p.learn(c, Usage{Input: 500, Output: 200}, 6*time.Second)
+		p.learn(c, Usage{Input: 500, CacheRead: 500, Output: 200}, 6*time.Second)
 	}
 	if got := p.expect(c); math.Abs(got-1500) > 10 {
 		t.Errorf("expect = %v, want about 500 + 5×200", got)
@@ -76,7 +76,7 @@ func TestBucketPacesLikeRate(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		perSecond := rapid.Float64Range(1, 5000).Draw(t, "rate")
 		b := bucket{last: epoch}
-		b.setRate(epoch, perSecond)
+		b.setRate(epoch, perSecond, 1)
 		oracle := rate.NewLimiter(rate.Limit(perSecond), 1<<30)
 		oracle.SetLimitAt(epoch, rate.Limit(perSecond))
 		oracle.ReserveN(epoch, 1<<30) // starts full
@@ -97,7 +97,7 @@ func TestBucketPacesLikeRate(t *testing.T) {
 
 func TestBucket(t *testing.T) {
 	b := bucket{last: epoch}
-	b.setRate(epoch, 100)
+	b.setRate(epoch, 100, 1)
 	ready := func(at, want time.Duration) {
 		t.Helper()
 		if got := b.ready(after(at)).Sub(epoch); got != want {
@@ -189,7 +189,7 @@ func TestLedgerIsNeverBelowTheStrictWindow(t *testing.T) {
 
 func TestPaceStaysPositiveAndFinite(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := newPace(rapid.SampledFrom([]float64{0, 1e-6, 1, 600, 1e12}).Draw(t, "stated"))
+		p := newPace(rapid.SampledFrom([]float64{0, 1e-6, 1, 600, 1e12}).Draw(t, "stated"), 0)
 		const floor = 1.0 / 60
 		now := epoch
 		for range rapid.IntRange(1, 100).Draw(t, "steps") {
@@ -199,14 +199,14 @@ func TestPaceStaysPositiveAndFinite(t *testing.T) {
 			before := p.x
 			switch rapid.IntRange(0, 2).Draw(t, "what") {
 			case 0:
-				p.cut(now, s60, floor)
-				if !math.IsInf(before, 1) && p.x < min(before/2, floor, p.stated) {
+				p.cut(now, s60, s60, floor)
+				if !math.IsInf(before, 1) && p.x < min(before*leastCut, floor, p.stated) {
 					t.Fatalf("cut from %v to %v", before, p.x)
 				}
 			case 1:
 				p.correct(s60, floor)
 			case 2:
-				p.grow(d, s60, s60, floor)
+				p.grow(d, s60, floor)
 				if p.x < before {
 					t.Fatalf("grew from %v to %v", before, p.x)
 				}
@@ -218,64 +218,101 @@ func TestPaceStaysPositiveAndFinite(t *testing.T) {
 	})
 }
 
-func TestPaceGrowsOnlyWhileItBindsAndEndsAtWhatWasStated(t *testing.T) {
-	p := newPace(600)
-	p.cut(epoch, 4, 1.0/60)
-	if want := leastCut * share * 10; p.x != want {
-		t.Errorf("pace after a cut to 4 from 10 = %v, want half, %v", p.x, want)
+func TestPaceIsCutToWhatWasAdmittedAndEndsAtWhatWasStated(t *testing.T) {
+	p := newPace(600, 0)
+	p.cut(epoch, 4, 4, 1.0/60)
+	if want := leastCut * share * 10; math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("pace after a cut to 4 from 10 = %v, want no less than %v", p.x, want)
 	}
-	p.cut(epoch, 4, 1.0/60)
-	if want := beta * 4; math.Abs(p.x-want) > 1e-9 {
-		t.Errorf("pace after a cut to 4 from 5 = %v, want %v", p.x, want)
+	p.cut(after(time.Minute), 6, 6, 1.0/60)
+	if want := beta * 6; math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("pace after a cut to 6 from 7 = %v, want %v", p.x, want)
+	}
+	p.cut(after(time.Minute+again/2), 5.5, 4, 1.0/60)
+	if want := beta * betaAgain * 5.5; math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("pace after a cut to 5.5 soon after another = %v, want it deeper, %v", p.x, want)
 	}
 	before := p.x
-	p.grow(0, 4, 4, 1.0/60)
+	p.grow(0, 4, 1.0/60)
 	if p.x != before {
 		t.Errorf("pace grew without binding")
 	}
 	for range 1000 {
-		p.grow(time.Second, p.x, p.x, 1.0/60)
+		p.grow(time.Second, p.x, 1.0/60)
 	}
 	if p.learned() || p.x != share*10 {
 		t.Errorf("pace after long growth = %v, want the stated one, %v", p.x, share*10)
 	}
 }
 
+// Whoever has less must gain on whoever has more, or two runners never come to share alike.
+func TestSmallPacesGrowFasterInProportion(t *testing.T) {
+	grown := func(from float64) float64 {
+		p := newPace(0, 60*from)
+		x := p.x
+		for range 30 {
+			p.grow(time.Second, from, 1.0/60)
+		}
+		return p.x / x
+	}
+	small, large := grown(2), grown(20)
+	if large < 1.05 || large > 1.1 {
+		t.Errorf("20 a second grew to %.3f of it in 30 s, want about 0.15 a minute", large)
+	}
+	if small < 1.1 || small > 1.25 {
+		t.Errorf("2 a second grew to %.3f of it in 30 s, want about twice as fast as 20", small)
+	}
+}
+
 // A first refusal comes after any length of time, so what was admitted before it may be far below the quota.
 func TestPaceDoublesUntilTheSecondCut(t *testing.T) {
 	const floor = 1.0 / 60
-	p := newPace(0)
-	p.cut(epoch, 4, floor)
+	p := newPace(0, 0)
+	p.cut(epoch, 4, 4, floor)
 	first := p.x
 	for range 2 * doubles {
-		p.grow(time.Second, 0.1, 0.1, floor)
+		p.grow(time.Second, 0.1, floor)
 	}
 	if want := 4 * first; math.Abs(p.x-want) > 1e-9 {
 		t.Errorf("pace after two doublings from %v = %v, want %v", first, p.x, want)
 	}
-	p.cut(epoch, 5, floor)
+	p.cut(after(time.Minute), 5, 5, floor)
 	if want := beta * 5; math.Abs(p.x-want) > 1e-9 {
 		t.Errorf("pace after the second cut = %v, want %v, however far it had come", p.x, want)
 	}
 	for range 2 * doubles {
-		p.grow(time.Second, 5, 5, floor)
+		p.grow(time.Second, 5, floor)
 	}
 	if p.x > 5.5 {
-		t.Errorf("pace %v s after the second cut = %v, want it flat around 5", 2*doubles, p.x)
+		t.Errorf("pace %v s after the second cut = %v, want it slow around 5", 2*doubles, p.x)
+	}
+}
+
+func TestPaceIsConfirmedByCutsThatAgree(t *testing.T) {
+	p := newPace(0, 0)
+	for i, s60 := range []float64{20, 5, 5.2, 4.8} {
+		if got := p.confirmed(); got != 0 {
+			t.Errorf("confirmed after %d cuts = %v, want nothing yet", i, got)
+		}
+		p.x = max(6, p.x)
+		p.cut(after(time.Duration(i)*time.Minute), s60, s60, 1.0/60)
+	}
+	if got := p.confirmed(); math.Abs(got-5) > 1e-9 {
+		t.Errorf("confirmed = %v, want the mean of 5, 5.2 and 4.8", got)
 	}
 }
 
 // What let nothing through for a minute must still be able to rise.
 func TestPaceGrowsFromNothing(t *testing.T) {
 	const floor = 1.0 / 60
-	p := newPace(0)
-	p.cut(epoch, 0, floor)
-	p.cut(epoch, 0, floor)
+	p := newPace(0, 0)
+	p.cut(epoch, 0, 0, floor)
+	p.cut(epoch, 0, 0, floor)
 	if p.x != floor {
 		t.Errorf("pace after cuts to nothing = %v, want %v", p.x, floor)
 	}
 	for range 3600 {
-		p.grow(time.Second, 0, 0, floor)
+		p.grow(time.Second, 0, floor)
 	}
 	if p.x <= floor {
 		t.Error("pace is frozen at its floor")
@@ -504,7 +541,7 @@ func TestVerdicts(t *testing.T) {
 				if r == '.' {
 					v.ended()
 				} else {
-					v.refused(n)
+					v.refused(n, 1)
 					got = got || v.exhausted(n, v.calm)
 				}
 			}

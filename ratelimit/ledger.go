@@ -97,6 +97,7 @@ func (l *ledger) between(from, to int64, of func(*slot) float64) float64 {
 }
 
 func heldTokens(s *slot) float64       { return s.held }
+func usedTokens(s *slot) float64       { return s.use }
 func sentRequests(s *slot) float64     { return s.sent }
 func acceptedRequests(s *slot) float64 { return s.accepted }
 func headRequests(s *slot) float64     { return s.heads }

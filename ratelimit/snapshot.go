@@ -32,6 +32,20 @@ type Snapshot struct {
 	// Reachable is the share of a stated TokensPerMinute that requests like the last ones can use, from 0 to
 	// 1: what they reserve and do not use is lost to others until they end. A smaller max_tokens raises it.
 	Reachable float64
+	// InputError is how far the estimates of the last inputs, corrected by what inputs turned out to be on average, were off:
+	// the mean of |estimate − real| / real; 0 while unknown.
+	InputError float64
+	// MaxTokens is the mean of what the last requests reserved for their output, in tokens; 0 while unknown.
+	MaxTokens float64
+	// OutputP99 is what 99 of 100 outputs do not pass, in tokens before burndown, to a tenth; 0 while unknown.
+	OutputP99 float64
+	// EnoughMaxTokens is about two and a half times OutputP99: a max_tokens that would cut hardly any output. 0: too little
+	// is known, or what is reserved is no more. ReachableThen is what Reachable would be with it.
+	EnoughMaxTokens int64
+	ReachableThen   float64
+	// MayBeMore says that a stated quota of tokens or requests was what held everything back for minutes without one
+	// refusal, so the real one may be higher: see [Options.Probe].
+	MayBeMore bool
 	// HoldUntil is when requests may go again after a refusal; zero: they may now.
 	HoldUntil time.Time
 	// Throttled counts the permits that ended in [Permit.Throttled].
@@ -68,9 +82,14 @@ func (l *Limiter) Snapshot() Snapshot {
 		RequestsPerMinute: perMinute(c.requestPace.x),
 		TokensPerMinute:   perMinute(c.tokenPace.x),
 		Reachable:         c.predict.reachable(),
+		InputError:        c.predict.errors,
+		MaxTokens:         c.predict.most,
+		OutputP99:         c.predict.outputs.quantile(0.99),
+		MayBeMore:         c.mayBeMore(),
 		Throttled:         c.refused,
 		Waited:            make(map[string]time.Duration, causes),
 	}
+	s.EnoughMaxTokens, s.ReachableThen = c.predict.advise()
 	for i, d := range c.waits {
 		s.Waited[causeNames[i]] = d
 	}

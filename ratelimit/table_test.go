@@ -65,7 +65,7 @@ func becomes(j job, minute int) func(int, *lab) {
 
 var scenarios = []scenario{
 	{name: "stated", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, warm: 1, lasts: 10, share: both(.99), refused: .0005},
-	{name: "stated, 2 a second", o: Options{TokensPerMinute: slow}, job: plainJob, tpm: slow, warm: 1, lasts: 20, share: both(.985), refused: .0005},
+	{name: "stated, 2 a second", o: Options{TokensPerMinute: slow}, job: plainJob, tpm: slow, warm: 1, lasts: 20, share: both(.98), refused: .002},
 	{name: "stated, requests too", o: Options{TokensPerMinute: fast, RequestsPerMinute: 900}, job: plainJob, tpm: fast, rpm: 900, warm: 1, lasts: 10, refused: .0005},
 	{name: "stated, max_tokens × 10", o: Options{TokensPerMinute: 600_000}, job: tenfold, tpm: 600_000, warm: 3, lasts: 15, share: map[string]float64{"": .99, "minute": .97, "minute, no refund": .97}, refused: .002},
 	{name: "nothing stated", job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},

@@ -54,7 +54,7 @@ func (v *verdicts) ended() {
 
 // refused notes the refusal of a request. It tells how many more refusals than before follow no other, as nearly all that
 // are sporadic do: -1, 0 or 1, since refusals do not come back in order.
-func (v *verdicts) refused(n uint64) int {
+func (v *verdicts) refused(n uint64, weight float64) int {
 	if n+remember <= v.n+1 { // long ago: a stream refused in the middle
 		return 0
 	}
@@ -64,12 +64,12 @@ func (v *verdicts) refused(n uint64) int {
 	if s.head {
 		heads++
 		v.over = min(v.over+1, calmOver)
-		v.calm += (1 - v.calm) / v.over
+		v.calm += weight * (1 - v.calm) / v.over
 	}
 	if next := v.at(n + 1); n < v.n && next.head {
 		next.head = false
 		heads--
-		v.calm = max(0, v.calm-1/v.over)
+		v.calm = max(0, v.calm-weight/v.over)
 	}
 	return heads
 }
@@ -114,7 +114,9 @@ func (v *verdicts) paused(exhausted bool) {
 const (
 	trialLeast    = 15 * time.Second
 	trialVerdicts = 50
-	trialRefused  = 5
+	trialRefused  = 20
+	quietBelow    = 0.02 // share of sporadic refusals; what comes after that counts
+	quietWeight   = 0.2  // so much, since it is rather a quota
 	noiseFirst    = time.Minute
 	noiseMost     = 10 * time.Minute
 )
@@ -132,6 +134,7 @@ type noise struct {
 	before float64   // share of refusals until then
 	n, r   float64   // requests and refusals of earlier trials that ended without a result
 	heads  float64   // refusals in this one
+	quiet  bool      // hardly any came before it
 }
 
 // known is the share to be expected now.
@@ -149,13 +152,27 @@ func (q *noise) explains(now time.Time, n, r float64) bool {
 }
 
 // try begins a trial, before request n. Of the last sent requests refused were refused.
-func (q *noise) try(now time.Time, n uint64, sent, refused float64) {
+func (q *noise) try(now time.Time, n uint64, sent, refused float64, quiet bool) {
 	q.open, q.began, q.from, q.heads = true, now, n, 0
 	q.before = refused / max(1, sent)
+	q.quiet = quiet
+}
+
+// weight is what a sporadic refusal counts for in the share of them that is to be expected. After a time without any, those
+// that begin are rather those of a quota.
+func (q *noise) weight() float64 {
+	if q.open && q.quiet {
+		return quietWeight
+	}
+	return 1
 }
 
 // least is how many of n requests may be refused without telling more than the share before.
 func (q *noise) least(n float64) float64 { return 1 + n*q.before + 2*math.Sqrt(n*q.before) }
+
+// most is how many of n requests may be refused, if the share before came whatever the pace. What refuses more at a lower pace
+// is a quota that falls.
+func (q *noise) most(n float64) float64 { return 2 + n*q.before + 3*math.Sqrt(n*q.before) }
 
 // usual says that no more refusals came since the cut than before it.
 func (q *noise) usual(n uint64) bool {
@@ -181,7 +198,7 @@ func (q *noise) judge(now time.Time, n uint64) (useless bool) {
 	q.void()
 	known := min(q.known(now), q.before)
 	share := refused / sent
-	if whole(share) >= calmMost || share-known < (q.before-known)/2 {
+	if whole(share) >= calmMost || share-known < (q.before-known)/2 || refused > q.most(sent) {
 		return false
 	}
 	if q.lasts == 0 || now.Sub(q.until) > noiseMost {
