@@ -13,7 +13,7 @@ type scenario struct {
 	o        Options
 	job      job
 	tpm      float64                       // of the service
-	rpm      float64                       // of the service; 0: it does not count requests
+	rpm      float64                       // of the service, and what the share is of; 0: it does not count requests
 	quota    func(minutes float64) float64 // what tpm is multiplied with; nil: 1
 	runners  int                           // 0: one
 	join     time.Duration                 // when the last of them comes
@@ -21,11 +21,10 @@ type scenario struct {
 	at       func(seconds int, l *lab)     // called every second, before it
 	warm     int                           // minutes that do not count
 	lasts    int                           // minutes that do
-	share    map[string]float64            // least share by shape; "" is every other
+	share    map[string]float64            // least share that is held, by shape; "" is every other
 	refused  float64                       // most
 	jain     float64                       // least
 	minute   float64                       // most refused in any one minute that counts; 0: any
-	learned  bool                          // only cosmetics: the bound holds for those who learn too
 }
 
 // An outcome is what came of a scenario.
@@ -45,9 +44,15 @@ type lab struct {
 	actors []actor
 }
 
+// totals are the tokens that settled, or the requests served where these are what is short, and what was sent.
 func (l *lab) totals() (used float64, sent, refused int) {
+	_, requests := l.svc.(*dual)
 	for _, s := range l.ours {
-		used += s.used
+		if requests {
+			used += float64(s.served)
+		} else {
+			used += s.used
+		}
 		sent += s.sent
 		refused += s.refused
 	}
@@ -120,6 +125,9 @@ func (sc scenario) play(shape string, seed uint64) (result, *lab) {
 			sentM, refusedM = s, r
 		}
 		if sec >= sc.warm*60 {
+			if sc.rpm > 0 {
+				q, most = sc.rpm, 1
+			}
 			quota += q / 60
 		}
 		play(now, time.Second, l.actors...)

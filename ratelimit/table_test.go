@@ -65,29 +65,29 @@ func becomes(j job, minute int) func(int, *lab) {
 
 var scenarios = []scenario{
 	{name: "stated", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, warm: 1, lasts: 10, share: both(.99), refused: .0005},
-	{name: "stated, 2 a second", o: Options{TokensPerMinute: slow}, job: plainJob, tpm: slow, warm: 1, lasts: 20, share: both(.98), refused: .002},
-	{name: "stated, requests too", o: Options{TokensPerMinute: fast, RequestsPerMinute: 900}, job: plainJob, tpm: fast, rpm: 900, warm: 1, lasts: 10, refused: .0005},
+	{name: "stated, 2 a second", o: Options{TokensPerMinute: slow}, job: plainJob, tpm: slow, warm: 1, lasts: 20, share: both(.97), refused: .003},
+	{name: "stated, requests too", o: Options{TokensPerMinute: fast, RequestsPerMinute: 900}, job: plainJob, tpm: fast, rpm: 900, warm: 1, lasts: 10, share: both(.99), refused: .0005},
 	{name: "stated, max_tokens × 10", o: Options{TokensPerMinute: 600_000}, job: tenfold, tpm: 600_000, warm: 3, lasts: 15, share: map[string]float64{"": .99, "minute": .97, "minute, no refund": .97}, refused: .002},
-	{name: "nothing stated", job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},
-	{name: "nothing stated, 2 a second", job: plainJob, tpm: slow, warm: 3, lasts: 30, share: both(.95), refused: .015},
-	{name: "nothing stated, max_tokens × 10", job: tenfold, tpm: 600_000, warm: 3, lasts: 15, share: map[string]float64{"": .95, "minute": .94, "minute, no refund": .94}, refused: .01},
-	{name: "nothing stated, first 3 minutes", job: plainJob, tpm: fast, warm: 0, lasts: 3, share: both(.85), refused: .1},
-	{name: "nothing stated, requests", job: plainJob, tpm: 10 * fast, rpm: 600, warm: 3, lasts: 15, refused: .01},
-	{name: "stated 2 × too high", o: Options{TokensPerMinute: 2 * fast}, job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},
+	{name: "nothing stated", job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.97), refused: .006},
+	{name: "nothing stated, 2 a second", job: plainJob, tpm: slow, warm: 3, lasts: 30, share: map[string]float64{"": .975, "sliding window": .945}, refused: .025},
+	{name: "nothing stated, max_tokens × 10", job: tenfold, tpm: 600_000, warm: 3, lasts: 15, share: map[string]float64{"": .95, "sliding window": .93}, refused: .006},
+	{name: "nothing stated, first 3 minutes", job: plainJob, tpm: fast, warm: 0, lasts: 3, share: both(.85), refused: .02},
+	{name: "nothing stated, requests", job: plainJob, tpm: 10 * fast, rpm: 600, warm: 3, lasts: 15, share: both(.95), refused: .01},
+	{name: "stated 2 × too high", o: Options{TokensPerMinute: 2 * fast}, job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.96), refused: .009},
 	{name: "stated half, probing", o: Options{TokensPerMinute: fast / 2, Probe: true}, job: plainJob, tpm: fast, warm: 6, lasts: 15, share: both(.975), refused: .008},
 	{name: "begun at half", o: Options{Start: Learned{TokensPerMinute: fast / 2}}, job: plainJob, tpm: fast, warm: 4, lasts: 15, share: both(.975), refused: .008},
 	{name: "begun at twice", o: Options{Start: Learned{TokensPerMinute: fast * 2}}, job: plainJob, tpm: fast, warm: 3, lasts: 15, share: both(.975), refused: .008},
-	{name: "begun right", o: Options{Start: Learned{TokensPerMinute: fast}}, job: plainJob, tpm: fast, warm: 0, lasts: 15, share: both(.96), refused: .008},
-	{name: "quota halves", job: plainJob, tpm: fast, quota: after5(.5), warm: 5, lasts: 10, share: map[string]float64{"": .97, "sliding window": .95}, refused: .008},
-	{name: "quota doubles", job: plainJob, tpm: fast, quota: after5(2), warm: 5, lasts: 10, share: map[string]float64{"": .97, "sliding window": .95}, refused: .008},
-	{name: "quota wanders", job: plainJob, tpm: fast, quota: func(m float64) float64 { return 1 + .3*math.Sin(2*math.Pi*m/10) }, warm: 3, lasts: 20, share: map[string]float64{"": .97, "sliding window": .95}, refused: .008},
-	{name: "two runners", job: plainJob, tpm: fast, runners: 2, warm: 3, lasts: 20, share: both(.965), refused: .01, jain: .97},
-	{name: "two, one late", job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.965), refused: .01, jain: .97},
-	{name: "five, one late", job: plainJob, tpm: fast, runners: 5, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.965), refused: .02, jain: .97},
-	{name: "five runners", job: plainJob, tpm: fast, runners: 5, warm: 3, lasts: 20, share: both(.965), refused: .02, jain: .97},
-	{name: "two that state it", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.965), refused: .01, jain: .97},
-	{name: "a stranger", job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, stranger: true, warm: 5, lasts: 20, share: both(.965), refused: .02},
-	{name: "records grow tenfold", job: plainJob, tpm: fast, at: becomes(longer, 5), warm: 7, lasts: 15, share: both(.93), refused: .02, minute: .1},
+	{name: "begun right", o: Options{Start: Learned{TokensPerMinute: fast}}, job: plainJob, tpm: fast, warm: 0, lasts: 15, share: both(.97), refused: .008},
+	{name: "quota halves", job: plainJob, tpm: fast, quota: after5(.5), warm: 5, lasts: 10, share: map[string]float64{"": .955, "sliding window": .915}, refused: .011},
+	{name: "quota doubles", job: plainJob, tpm: fast, quota: after5(2), warm: 5, lasts: 10, share: map[string]float64{"": .935, "sliding window": .925}, refused: .006},
+	{name: "quota wanders", job: plainJob, tpm: fast, quota: func(m float64) float64 { return 1 + .3*math.Sin(2*math.Pi*m/10) }, warm: 3, lasts: 20, share: map[string]float64{"": .96, "sliding window": .93}, refused: .007},
+	{name: "two runners", job: plainJob, tpm: fast, runners: 2, warm: 3, lasts: 20, share: both(.97), refused: .008, jain: .97},
+	{name: "two, one late", job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.97), refused: .012, jain: .78},
+	{name: "five, one late", job: plainJob, tpm: fast, runners: 5, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.97), refused: .02, jain: .8},
+	{name: "five runners", job: plainJob, tpm: fast, runners: 5, warm: 3, lasts: 20, share: both(.97), refused: .02, jain: .95},
+	{name: "two that state it", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 5, lasts: 20, share: both(.97), refused: .01, jain: .94},
+	{name: "a stranger", job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, stranger: true, warm: 5, lasts: 20, share: both(.97), refused: .08},
+	{name: "records grow tenfold", job: plainJob, tpm: fast, at: becomes(longer, 5), warm: 7, lasts: 15, share: both(.95), refused: .025, minute: .08},
 	{name: "records shrink to a tenth", job: longer, tpm: fast, at: becomes(plainJob, 5), warm: 7, lasts: 15, share: both(.95), refused: .01, minute: .02},
 	{name: "idle five minutes", job: plainJob, tpm: fast, at: idles(5, 10), warm: 12, lasts: 10, share: both(.97), refused: .008, minute: .02},
 	{name: "stated, idle", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, at: idles(5, 10), warm: 11, lasts: 10, share: both(.985), refused: .0005, minute: .02},
@@ -95,12 +95,39 @@ var scenarios = []scenario{
 		for _, s := range l.ours {
 			s.inStream = .3
 		}
-	}, warm: 3, lasts: 15, share: both(.96), refused: .012},
+	}, warm: 3, lasts: 15, share: both(.97), refused: .02},
 	{name: "settles above", o: Options{Burndown: 5, TokensPerMinute: 1_020_000}, job: burnJob, tpm: 1_020_000, warm: 1, lasts: 10, share: both(.985), refused: .0005},
 	{name: "settles above, not stated", o: Options{Burndown: 5}, job: burnJob, tpm: 1_020_000, warm: 3, lasts: 10, share: both(.965), refused: .01},
 }
 
 var shapeNames = []string{"bucket of 60 s", "bucket of 10 s", "minute", "minute, no refund", "sliding window"}
+
+// TestScenarios holds what the law reaches, each row near the worst of three seeds: a change that helps one and costs another
+// shows here. TestTable prints all of it.
+func TestScenarios(t *testing.T) {
+	for _, sc := range scenarios {
+		for _, shape := range shapeNames {
+			t.Run(sc.name+", "+shape, func(t *testing.T) {
+				t.Parallel()
+				got, _ := sc.play(shape, 1)
+				if !sc.holds(shape, got) {
+					t.Errorf("%v; want at least %.1f%%, refused at most %.2f%%, jain %.2f", got, 100*sc.least(shape), 100*sc.refused, sc.jain)
+				}
+			})
+		}
+	}
+}
+
+func (sc scenario) least(shape string) float64 {
+	if want, ok := sc.share[shape]; ok {
+		return want
+	}
+	return sc.share[""]
+}
+
+func (sc scenario) holds(shape string, r result) bool {
+	return r.share >= sc.least(shape) && r.refused <= sc.refused && r.jain >= sc.jain && (sc.minute == 0 || r.minute <= sc.minute)
+}
 
 // TestTable prints what every scenario reaches; it is the laboratory, not a test: see TestScenarios.
 func TestTable(t *testing.T) {
@@ -135,19 +162,13 @@ func TestTable(t *testing.T) {
 		fmt.Printf("%-32s", sc.name)
 		var all, bad []string
 		worst := result{share: 9, jain: 1, other: 9}
-		least := 9.0
 		for j, shape := range shapeNames {
 			w := result{share: 9, jain: 1, other: 9}
 			for _, r := range results[i][j] {
 				w.share, w.jain, w.other = min(w.share, r.share), min(w.jain, r.jain), min(w.other, r.other)
 				w.refused, w.minute = max(w.refused, r.refused), max(w.minute, r.minute)
 			}
-			want, ok := sc.share[shape]
-			if !ok {
-				want = sc.share[""]
-			}
-			least = min(least, w.share-want)
-			if w.share < want || w.refused > sc.refused || w.jain < sc.jain || sc.minute > 0 && w.minute > sc.minute {
+			if !sc.holds(shape, w) {
 				bad = append(bad, shape)
 			}
 			worst.share, worst.jain, worst.other = min(worst.share, w.share), min(worst.jain, w.jain), min(worst.other, w.other)
