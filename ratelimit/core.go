@@ -587,19 +587,19 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 // over is the time in seconds in which the minute's use was admitted.
 func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
-		c.requestPace.cut(now, c.minute.sum.accepted/over, c.perSecond(now, c.requestPace.last, acceptedRequests), 1.0/minute)
+		c.requestPace.cut(now, c.minute.sum.accepted/over, c.perSecond(c.requestPace.last, acceptedRequests), 1.0/minute)
 		c.paceRequests(now)
 		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
-	c.tokenPace.cut(now, c.minute.sum.use/over, c.perSecond(now, c.tokenPace.last, usedTokens), c.tokenFloor)
+	c.tokenPace.cut(now, c.minute.sum.use/over, c.perSecond(c.tokenPace.last, usedTokens), c.tokenFloor)
 	c.paceTokens(now)
 	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
 }
 
 // perSecond is what was admitted per second since t, as far as a minute ago.
-func (c *core) perSecond(now, t time.Time, of func(*slot) float64) float64 {
+func (c *core) perSecond(t time.Time, of func(*slot) float64) float64 {
 	from := c.minute.number(t) + 1
 	n := c.minute.cur - from
 	if n <= 0 {

@@ -16,7 +16,9 @@ const (
 type Decision struct {
 	At      time.Time
 	Control string // one of the Control constants
-	Action  string // one word: cut, undo, hold, shrink, grow, …
+	// Action is one word: cut and undo for paces, hold for the service and the day; strict and try, for the service, when its
+	// accounting is taken to keep reservations for a minute, and when that is doubted again; shrink for the concurrency.
+	Action string
 	// From and To are what the step changed: units a minute for paces, streams for the concurrency, seconds of
 	// waiting for holds. To is what holds now.
 	From, To float64
@@ -41,7 +43,8 @@ func (c *core) tell(now time.Time, control, action string, from, to float64, rea
 	})
 }
 
-// Learned is what refusals have taught, to start from another time. It is never a promise: quotas move.
+// Learned is what refusals have taught, to start from another time. It is never a promise: quotas move. A pace is told
+// only once three refusals in a row agree on it, to 30 %: a pace that was never refused, or not for long, is nobody's quota.
 type Learned struct {
 	RequestsPerMinute float64 `json:"requestsPerMinute,omitempty"` // 0: nothing
 	TokensPerMinute   float64 `json:"tokensPerMinute,omitempty"`   // 0: nothing

@@ -25,9 +25,10 @@ type Options struct {
 	Burndown float64
 	// Concurrency is the upper bound of streams in flight; 0: [DefaultConcurrency].
 	Concurrency int
-	// Start is what an earlier run learned, to begin with where nothing is stated.
+	// Start is what [Limiter.Learned] told in an earlier run: the pace to begin with where nothing is stated, and whether
+	// reservations count for a minute. It bounds nothing: refusals lower it, and it grows where there are none.
 	Start Learned
-	// Probe says to look for more than what is stated.
+	// Probe says to look for more than what is stated: quotas of a minute are then where to begin, and no bounds.
 	Probe bool
 	// Watch is told of every decision, while the limiter's lock is held: it must not block, nor call the limiter.
 	Watch func(Decision)

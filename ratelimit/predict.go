@@ -42,7 +42,8 @@ func (p *predictor) settle(u Usage) float64 {
 	return math.Ceil(min(float64(count(u.Input))+float64(count(u.CacheWrite))+float64(count(u.Output))*p.burndown, 1e13))
 }
 
-// reserve is what the service takes at the start, as far as inputs turn out to be as they did: all of the input, and max_tokens.
+// reserve is what the service takes at the start, as far as inputs turn out to be as they did: all of the input, cache reads
+// too, and max_tokens.
 func (p *predictor) reserve(c Cost) float64 {
 	return math.Ceil(p.input(c, p.seen)) + float64(count(c.MaxTokens))
 }

@@ -33,9 +33,7 @@ func after5(f float64) func(float64) float64 {
 	}
 }
 
-var (
-	longer = job{input: 5000, max: 4800, out: 2100, slow: 1700 * time.Microsecond}
-)
+var longer = job{input: 5000, max: 4800, out: 2100, slow: 1700 * time.Microsecond}
 
 // idles does not send for some minutes.
 func idles(from, to int) func(int, *lab) {
