@@ -9,6 +9,7 @@ package floors
 var Table = map[string]int{
 	"cmd/batchrun":       4, // flags, signals, exit codes, progress
 	"internal/benchtool": 4, // what make bench-… runs: not part of the program
+	"internal/lab":       4, // the limiter and the pipeline against a model of the service: not part of the program
 
 	"jobs":         3, // a job as the user means it: spec, run, resume
 	"jobs/bench":   3,
@@ -43,4 +44,4 @@ var Beside = map[string][]string{
 }
 
 // AWS lists the packages that may import the AWS SDK.
-var AWS = []string{"cmd/batchrun", "internal/benchtool", "pipeline/bedrock"}
+var AWS = []string{"cmd/batchrun", "internal/benchtool", "internal/lab", "pipeline/bedrock"}
