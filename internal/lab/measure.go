@@ -78,15 +78,20 @@ func refusedShare(calls []Call) float64 {
 	return float64(count(calls, Refused)) / float64(max(1, len(calls)))
 }
 
-// worstMinute is the largest share of refused calls in any minute since the beginning with at least 20 calls.
-func worstMinute(calls []Call) float64 {
+// worstMinute is the largest share of refused calls in any minute from a moment on with at least 20 calls.
+func worstMinute(calls []Call, from time.Duration) float64 {
 	worst := 0.0
-	for from := time.Duration(0); len(calls) > 0 && from <= calls[len(calls)-1].At; from += time.Minute {
+	for ; len(calls) > 0 && from <= calls[len(calls)-1].At; from += time.Minute {
 		if in := arrived(calls, Span{from, from + time.Minute}); len(in) >= 20 {
 			worst = max(worst, refusedShare(in))
 		}
 	}
 	return worst
+}
+
+// without are the calls of all clients but one.
+func without(calls []Call, client int) []Call {
+	return slices.DeleteFunc(slices.Clone(calls), func(c Call) bool { return c.Client == client })
 }
 
 // attemptsPerAnswer is how many calls that were not refused there were for each that was answered.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,9 +54,9 @@ type Target struct {
 	OfQuota   bool              // Share is of the quota, whatever the bound
 	OfStated  float64           // Share is of this part of the quota, which is what was stated
 	Throttled float64           // share of all calls refused, at most; negative: none
-	Minute    float64           // share of the calls of any minute refused, at most
+	Minute    float64           // share of the calls of any minute refused, at most, once the first stretch is measured
 	Jain      float64
-	Stranger  float64       // of an equal share, at least
+	Stranger  float64       // of an equal share, at least; shown beside it, without a target: who of ours has least
 	Probes    int           // in an outage, at most
 	Back      time.Duration // to 95 % of the rate after an outage, and one duration more, at most
 	Attempts  float64       // for each answer, at most: in the span of Hang, or of the whole run
@@ -68,13 +69,14 @@ type Outcome struct {
 	Share     float64 // settled tokens by the quota's, or the work done by the capacity's: the worst stretch
 	Bound     float64
 	Sliding   float64 // what Bound would be on a sliding minute, over the whole run
-	Throttled float64 // of all calls
+	Throttled float64 // of all calls but the stranger's
 	Settled   float64 // the same from the first measured stretch on
-	Minute    float64 // in the worst minute
+	Minute    float64 // in the worst minute of that
 	Attempts  float64 // for each answer
 	Makespan  float64 // until the last answer, by the ideal; 0 if the run was given up
 	Jain      float64
 	Stranger  float64 // of an equal share
+	Least     float64 // of an equal share, whoever of the others has least
 	Probes    int
 	Back      time.Duration // negative: never
 	TTFT      float64       // p95 in units of the unloaded one
@@ -259,10 +261,15 @@ func (sc *Scenario) measure(shape Shape, g ground, svc *Service, p *pool, runner
 		end = min(end, p.emptied)
 	}
 	spans := sc.spans(end)
+	own := calls // of those who are judged
+	if sc.Stranger {
+		own = without(calls, runners-1)
+	}
+	warm := spans[0].From
 	o := &Outcome{
-		Share: math.Inf(1), Bound: 1,
-		Throttled: refusedShare(calls), Settled: refusedShare(arrived(calls, Span{spans[0].From, end})), Minute: worstMinute(calls), Sliding: Bound(Sliding, calls),
-		Attempts: attemptsPerAnswer(calls), Duration: meanDuration(calls),
+		Share: math.Inf(1), Bound: 1, Sliding: Bound(Sliding, calls),
+		Throttled: refusedShare(own), Settled: refusedShare(arrived(own, Span{warm, end})), Minute: worstMinute(own, warm),
+		Attempts: attemptsPerAnswer(own), Duration: meanDuration(calls),
 		Records: p.n, Answered: p.answered, Again: p.again, ErrorRows: p.errorRows, Calls: int64(len(calls)),
 	}
 	if sc.Hang.To > 0 {
@@ -346,7 +353,7 @@ func (sc *Scenario) fairness(o *Outcome, calls []Call, runners int) {
 		o.Stranger = tokens[runners-1] / (sum / float64(runners))
 		tokens = tokens[:runners-1]
 	}
-	o.Jain = Jain(tokens)
+	o.Jain, o.Least = Jain(tokens), slices.Min(tokens)/(sum/float64(runners))
 }
 
 // knee is the number of streams that suffice for all of the capacity: the slots, or as many as keep so many decoding that

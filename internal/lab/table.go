@@ -102,6 +102,14 @@ func (t Target) points() []point {
 	most("worst minute", t.Minute, 100, "%.1f %%", func(o *Outcome) float64 { return o.Minute })
 	least("Jain", t.Jain, func(o *Outcome) float64 { return o.Jain })
 	least("stranger", t.Stranger, func(o *Outcome) float64 { return o.Stranger })
+	if t.Stranger > 0 {
+		points = append(points, point{
+			name: "least of ours", target: "no target",
+			worse: func(a, b *Outcome) bool { return a.Least < b.Least },
+			ok:    func(*Outcome) bool { return true },
+			show:  func(o *Outcome) string { return fmt.Sprintf("%.3f", o.Least) },
+		})
+	}
 	most("probes", float64(t.Probes), 1, "%.0f", func(o *Outcome) float64 { return float64(o.Probes) })
 	if t.Back > 0 {
 		points = append(points, t.backAgain())
