@@ -57,7 +57,7 @@ tidy: ## go.mod and go.sum from the imports
 clean: ## what the targets above leave behind
 	rm -rf bin coverage.out coverage.html bench.txt bench.new.txt
 
-.PHONY: bench bench-memory bench-clock bench-cost bench-all quota gsm8k kill storm duckdb js
+.PHONY: bench bench-memory bench-clock bench-cost bench-all bench-quota quota gsm8k kill storm duckdb js
 bench: ## Go benchmarks, COUNT (10) runs each, through benchstat; OLD=bench.txt compares with the last time
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench.new.txt
 	$(TOOL) benchstat $(OLD) bench.new.txt
@@ -77,6 +77,9 @@ quota: ## four rows of make bench-quota once for real: the command against the s
 
 bench-all: ## every benchmark and torment here, with a summary
 	$(BENCHTOOL) all
+
+bench-quota: ## the limiter against a model of the service, in what must be reached and beside others; ARGS='-rows halves -seeds 1'
+	$(GO) test -count=1 -timeout 40m ./internal/lab -run '^TestTable$$' -v -table $(ARGS)
 
 gsm8k: ## the 1,319 questions of GSM8K through the simulator, to JSONL and Parquet; DATA=../shared/data
 	$(BENCHTOOL) gsm8k -data $(or $(DATA),../shared/data)

@@ -216,3 +216,103 @@ func play(t *testing.T, sc *Scenario, c Cell) Result {
 	r.Wall = time.Since(begun)
 	return r
 }
+
+// TestLaboratory plays short rows and asks for what must hold of any limiter worth its name, so that the laboratory itself keeps
+// working. What the limiter must reach is the table's business.
+func TestLaboratory(t *testing.T) {
+	short := func(name string, change func(sc *Scenario)) *Scenario {
+		sc := quotaRow(name, 2*time.Minute, Target{Share: 0.9, Throttled: 0.05, Attempts: 1})
+		sc.Lasts = 6 * time.Minute
+		change(sc)
+		return sc
+	}
+	rows := []*Scenario{
+		short("stated", func(sc *Scenario) {
+			sc.Stated, sc.Requests = bothStated, 1.25
+			sc.Target = Target{Share: 0.97, Throttled: 0.0005, Attempts: 1}
+		}),
+		short("nothing stated", func(*Scenario) {}),
+		short("two runners", func(sc *Scenario) {
+			sc.Joins, sc.Fair = make([]time.Duration, 2), Span{2 * time.Minute, 6 * time.Minute}
+		}),
+		short("an outage of five minutes", func(sc *Scenario) {
+			sc.Outage = Span{3 * time.Minute, 8 * time.Minute}
+			sc.Measured = []Span{{2 * time.Minute, 3 * time.Minute}}
+			// What breaks and what trips the outage is more of a job this short.
+			sc.Target = Target{Share: 0.9, Probes: 20, Back: 45 * time.Second, Attempts: 1.05}
+		}),
+		short("every fault at once", func(sc *Scenario) {
+			sc.Noise, sc.InStream, sc.Hang, sc.Hangs = 0.002, 0.3, Span{0, time.Hour}, 0.02
+			sc.Target = Target{Share: 0.8, Attempts: 1.04}
+		}),
+	}
+	for _, sc := range rows {
+		for _, shape := range []Shape{Bucket10, Sliding} {
+			c := Cell{sc.Name, shape, 1, Ours}
+			r := play(t, sc, c)
+			t.Logf("%v: %s", c, brief(sc, r))
+			if misses := sc.Target.Misses(shape, r.Outcome); len(misses) > 0 {
+				t.Errorf("%v: %s", c, strings.Join(misses, "; "))
+			}
+		}
+	}
+}
+
+// The baselines finish their job, each in its own way: the standard retryer storms, the others back off.
+func TestBaselines(t *testing.T) {
+	sc := quotaRow("nothing stated", time.Minute, Target{Share: 0.8})
+	sc.Lasts = 4 * time.Minute
+	for kind, want := range map[Kind]struct{ least, most float64 }{Standard: {0.3, 0.9}, Adaptive: {0.001, 0.1}, AIMD: {0.001, 0.3}} {
+		r := play(t, sc, Cell{sc.Name, Minute, 1, kind})
+		t.Logf("%s: %s", kind, brief(sc, r))
+		if misses := sc.Target.Misses(Minute, r.Outcome); len(misses) > 0 {
+			t.Errorf("%s: %s", kind, strings.Join(misses, "; "))
+		}
+		if got := r.Outcome.Throttled; got < want.least || got > want.most {
+			t.Errorf("%s: %.3f of the calls were refused, want %v to %v", kind, got, want.least, want.most)
+		}
+	}
+}
+
+// Every part of a target is missed by an outcome that misses it, and only by that.
+func TestTargetsAreMissed(t *testing.T) {
+	target := Target{
+		Share: 0.97, ShareOf: map[Shape]float64{Sliding: 0.95}, Throttled: 0.01, Minute: 0.02, Jain: 0.9, Stranger: 0.5,
+		Probes: 40, Back: 45 * time.Second, Attempts: 1.01, TTFT: 1.25, InFlight: 3,
+	}
+	fine := Outcome{
+		Share: 0.931, Bound: 0.95, Throttled: 0.01, Minute: 0.02, Jain: 0.9, Stranger: 0.5,
+		Probes: 40, Back: 48 * time.Second, Duration: 3 * time.Second, Attempts: 1.01, TTFT: 1.25, InFlight: 3, Records: 5, Answered: 5,
+	}
+	tests := map[string]func(o *Outcome){
+		"":                        func(*Outcome) {},
+		"it stopped":              func(o *Outcome) { o.Fault = "it stopped" },
+		"4 of 5 records answered": func(o *Outcome) { o.Answered = 4 },
+		"1 records stored again":  func(o *Outcome) { o.Again = 1 },
+		"share 94.7 < 95.0 %":     func(o *Outcome) { o.Share = 0.9 },
+		"throttled":               func(o *Outcome) { o.Throttled = 0.011 },
+		"worst minute":            func(o *Outcome) { o.Minute = 0.021 },
+		"Jain":                    func(o *Outcome) { o.Jain = 0.89 },
+		"stranger":                func(o *Outcome) { o.Stranger = 0.49 },
+		"probes 41":               func(o *Outcome) { o.Probes = 41 },
+		"back after 49 s":         func(o *Outcome) { o.Back = 49 * time.Second },
+		"back after never":        func(o *Outcome) { o.Back = -1 },
+		"attempts":                func(o *Outcome) { o.Attempts = 1.02 },
+		"TTFT p95":                func(o *Outcome) { o.TTFT = 1.3 },
+		"in flight":               func(o *Outcome) { o.InFlight = 3.1 },
+	}
+	for want, change := range tests {
+		o := fine
+		change(&o)
+		got := target.Misses(Sliding, &o)
+		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.Contains(got[0], want)) {
+			t.Errorf("Misses = %q, want one with %q", got, want)
+		}
+	}
+	if got := target.Misses(Bucket60, &Outcome{Share: 0.96, Bound: 1, Jain: 1, Stranger: 1, Attempts: 1}); len(got) != 1 {
+		t.Errorf("Misses on a bucket = %q, want its own share of 97 %%", got)
+	}
+	if got := (Target{Throttled: -1}).Misses(Minute, &Outcome{Bound: 1, Throttled: 0.0001}); len(got) != 1 {
+		t.Errorf("Misses = %q, want that nothing may be throttled", got)
+	}
+}
