@@ -3,9 +3,9 @@ package lab
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 
@@ -96,7 +96,7 @@ func (p *pool) Next(ctx context.Context) (*pipeline.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pipeline.Record{Pos: i, ID: fmt.Sprint(i), Source: "lab", Line: i + 1, Input: answer, ReadAt: time.Now(), Size: 1}, nil
+	return &pipeline.Record{Pos: i, ID: strconv.FormatInt(i, 10), Source: "lab", Line: i + 1, Input: answer, ReadAt: time.Now(), Size: 1}, nil
 }
 
 // Commit is the pool as a pipeline.Store.

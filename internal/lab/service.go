@@ -349,7 +349,7 @@ func (p endpoint) Invoke(ctx context.Context, req *pipeline.Request) iter.Seq2[p
 		}
 		for _, step := range []func(context.Context) *pipeline.InvokeError{st.half, st.rest} {
 			if !yield(content, nil) {
-				st.cut()
+				_ = st.cut() // nobody is there to be told
 				return
 			}
 			if e := step(ctx); e != nil {

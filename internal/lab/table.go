@@ -209,12 +209,13 @@ func (w worst) makespan() string {
 func (t Target) words() string {
 	var out []string
 	if t.Share > 0 {
-		share := fmt.Sprintf("≥ %.3g", 100*t.Share)
+		shares := []string{fmt.Sprintf("≥ %.3g", 100*t.Share)}
 		for _, s := range Shapes {
 			if v, ok := t.ShareOf[s]; ok {
-				share += fmt.Sprintf(", %s %.3g", s, 100*v)
+				shares = append(shares, fmt.Sprintf("%s %.3g", s, 100*v))
 			}
 		}
+		share := strings.Join(shares, ", ")
 		switch {
 		case t.OfQuota:
 			share += " of the quota"
