@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync"
@@ -374,5 +375,92 @@ func TestDecodersShareTheirRate(t *testing.T) {
 		// Both get 75 a second until the first has its 100, 1333 ms later; then the second needs 100 more, at 100 a second.
 		wantTimes(t, "100 tokens", firsts[0], ends[0], 550*ms, 550*ms+1333333*time.Microsecond+25*ms, nil, "")
 		wantTimes(t, "200 tokens", firsts[1], ends[1], 550*ms, 550*ms+2333333*time.Microsecond+25*ms, nil, "")
+	})
+}
+
+// A pool hands every record out once and notices one that is stored twice.
+func TestPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(NewService(Config{}), 2, func(time.Duration) time.Duration { return time.Second })
+		for want := range int64(2) {
+			if got, err := p.take(t.Context()); err != nil || got != want {
+				t.Fatalf("take = %v, %v, want %v", got, err, want)
+			}
+		}
+		if p.emptied != 2*time.Second {
+			t.Errorf("emptied after %v, want 2 s of holding back", p.emptied)
+		}
+		if _, err := p.take(t.Context()); !errors.Is(err, io.EOF) {
+			t.Errorf("take of an empty pool = %v, want io.EOF", err)
+		}
+		result := func(pos int64, err *pipeline.RowError) *pipeline.Result {
+			return &pipeline.Result{Record: &pipeline.Record{Pos: pos}, Err: err}
+		}
+		p.Commit(t.Context(), []*pipeline.Result{result(0, nil), result(1, &pipeline.RowError{}), result(0, nil)})
+		if p.answered != 1 || p.errorRows != 1 || p.again != 1 || p.last != 3*time.Second {
+			t.Errorf("answered %d, error rows %d, again %d, last %v; want 1, 1, 1, 3 s", p.answered, p.errorRows, p.again, p.last)
+		}
+	})
+}
+
+// A job is as many records as use up the quota in its time, those of the second kind from the half on.
+func TestJobsFillTheirTime(t *testing.T) {
+	sc := quotaRow("grows", 0, Target{})
+	sc.After = &large
+	g := sc.lay(Bucket60, 1)
+	uses := func(from, to int64) (sum float64) {
+		for i := from; i < to; i++ {
+			sum += g.cfg.Workload(i).draw(1, i).used(1)
+		}
+		return sum
+	}
+	whole := g.cfg.Tokens.Area(0, sc.Lasts)
+	if got := uses(0, g.records) / whole; got < 1 || got > 1.001 {
+		t.Errorf("the job uses %.4f of the quota, want 1", got)
+	}
+	change := int64(0)
+	for g.cfg.Workload(change).Input == plain.Input {
+		change++
+	}
+	if got := uses(0, change) / whole; math.Abs(got-0.5) > 0.001 {
+		t.Errorf("records grow after %.4f of the quota, want the half", got)
+	}
+	if got, want := g.cfg.Tokens(0)*60, 20*60*688.6; math.Abs(got-want) > 0.01*want {
+		t.Errorf("the quota is %.0f tokens a minute, want %.0f", got, want)
+	}
+}
+
+// The controller of inspect_ai as its source says.
+func TestAIMD(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newAIMD(NewService(Config{}), 0, 128, 1)
+		succeed := func(n int) {
+			for range n {
+				c.succeeded()
+			}
+		}
+		want := func(when string, limit int) {
+			t.Helper()
+			if c.limit != limit {
+				t.Errorf("limit %s = %d, want %d", when, c.limit, limit)
+			}
+		}
+		want("at first", 20)
+		succeed(19)
+		want("before a round is full", 20)
+		succeed(1)
+		want("after a clean round", 40)
+		c.again(0)
+		want("after a retry", 30) // 32, a multiple of 5
+		c.again(0)
+		want("after another within 15 s", 30)
+		succeed(100)
+		want("after successes within 15 s", 30)
+		time.Sleep(aimdCooldown)
+		succeed(30)
+		want("after a clean round", 35) // 30 + 2, a multiple of 5
+		if first, third := c.again(0), c.again(2); first < 3*time.Second || first > 6*time.Second || third < 12*time.Second || third > 15*time.Second {
+			t.Errorf("waits %v and %v, want 3 to 6 s and 12 to 15 s", first, third)
+		}
 	})
 }
