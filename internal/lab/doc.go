@@ -28,7 +28,7 @@
 // table uses and TestLaboratory does.
 //
 // Not modelled: prompt caches, quotas of a day, the adjustment of reservations while a stream runs, a round trip that varies,
-// a first token whose time varies by itself, estimates of the input that are wrong.
+// estimates of the input that are wrong.
 //
 // # The clients
 //
@@ -66,8 +66,8 @@
 //     which calls hang, or of all.
 //   - probes: calls that arrive in an outage later than 10 s after its beginning.
 //   - back: from the end of the outage to the beginning of the first half minute in which 95 % of the quota are settled.
-//   - TTFT p95: as the client sees it, network and queue included, by that of a service without load, which is the same for every
-//     call. In flight: the mean number of calls at the service by the number that suffices for all of the capacity.
+//   - TTFT p95: as the client sees it, network and queue included, by that of the same calls at a service without load. It is the same for
+//     every call but in the row in which first tokens vary (log-normal, σ 0.3). In flight: the mean number of calls at the service by the number that suffices for all of the capacity.
 //   - makespan: from the beginning until the last record is answered, by the ideal: the time in which the quota times the bound is
 //     enough for the job, one mean duration and the outage. A run that takes three times as long is given up.
 //

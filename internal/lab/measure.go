@@ -119,11 +119,16 @@ func firstTokens(calls []Call, q float64) time.Duration {
 			all = append(all, calls[i].FirstToken)
 		}
 	}
+	return quantile(all, q)
+}
+
+// quantile is the value that a share q of all, at least, does not exceed; 0 where there is none.
+func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
-	slices.Sort(all)
-	return all[int(math.Ceil(q*float64(len(all))))-1]
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[int(math.Ceil(q*float64(len(sorted))))-1]
 }
 
 // inFlight is the mean number of calls at the service in a span.

@@ -163,12 +163,15 @@ func provisionedRows() []*Scenario {
 		sc.Slots, sc.Streams = n, 4*n
 		return sc
 	}
+	varies := slots("provisioned, 64 slots, first tokens vary", 64, Target{Share: 0.975, TTFT: 1.25})
+	varies.Workload.Spread = 0.3
 	shared := row("provisioned, a shared rate of 64 streams", Target{Share: 0.97, InFlight: 3})
 	shared.Decode = 64
 	return []*Scenario{
 		slots("provisioned, 64 slots", 64, Target{Share: 0.975, TTFT: 1.25}),
 		slots("provisioned, 256 slots", 256, Target{Share: 0.975, TTFT: 1.25}),
 		slots("provisioned, 16 slots", 16, Target{Share: 0.99, TTFT: 1.4}),
+		varies,
 		shared,
 	}
 }

@@ -294,7 +294,7 @@ func (sc *Scenario) measure(shape Shape, g ground, svc *Service, p *pool, runner
 	}
 	if sc.Rate == 0 {
 		in := arrived(calls, spans[0])
-		o.TTFT = firstTokens(in, 0.95).Seconds() / (sc.Workload.FirstToken + DefaultRTT).Seconds()
+		o.TTFT = firstTokens(in, 0.95).Seconds() / sc.unloaded(g, in, 0.95).Seconds()
 		o.InFlight = inFlight(calls, spans[0]) / sc.knee(g, calls)
 	}
 	return o
@@ -354,6 +354,17 @@ func (sc *Scenario) fairness(o *Outcome, calls []Call, runners int) {
 		tokens = tokens[:runners-1]
 	}
 	o.Jain, o.Least = Jain(tokens), slices.Min(tokens)/(sum/float64(runners))
+}
+
+// unloaded is the q-quantile of the times to the first token of the same calls at a service that serves each at once.
+func (sc *Scenario) unloaded(g ground, calls []Call, q float64) time.Duration {
+	var all []time.Duration
+	for i := range calls {
+		if calls[i].FirstToken > 0 {
+			all = append(all, sc.Workload.draw(g.cfg.Seed, calls[i].Record).first+DefaultRTT)
+		}
+	}
+	return quantile(all, q)
 }
 
 // knee is the number of streams that suffice for all of the capacity: the slots, or as many as keep so many decoding that

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -9,7 +10,8 @@ import (
 type Workload struct {
 	Input, MaxTokens int64
 	Mean             float64       // of the output tokens: exponential, at least 1, cut at MaxTokens
-	FirstToken       time.Duration // of the service without load, its network not included
+	FirstToken       time.Duration // of the service without load, its network not included; the median where it varies
+	Spread           float64       // standard deviation of its logarithm; 0: it is always the same
 	Token            time.Duration // for each output token after it
 }
 
@@ -34,8 +36,12 @@ func (d demand) used(burndown float64) float64 { return float64(d.input) + float
 func (w Workload) draw(seed uint64, record int64) demand {
 	rng := rand.New(rand.NewPCG(seed, uint64(record)))
 	out := int64(max(1, min(float64(w.MaxTokens), rng.ExpFloat64()*w.Mean)))
+	first := w.FirstToken
+	if w.Spread > 0 {
+		first = time.Duration(float64(first) * math.Exp(w.Spread*rng.NormFloat64()))
+	}
 	return demand{
 		input: w.Input, maxTokens: w.MaxTokens, output: out,
-		first: w.FirstToken, stream: time.Duration(out) * w.Token,
+		first: first, stream: time.Duration(out) * w.Token,
 	}
 }
