@@ -71,7 +71,7 @@
 //   - makespan: from the beginning until the last record is answered, by the ideal: the time in which the quota times the bound is
 //     enough for the job, one mean duration and the outage. A run that takes three times as long is given up.
 //
-// In every run every record must have been answered, once.
+// In every run of ours every record must have been answered, once, by the service and in the store.
 //
 // The table shows for each figure the worst of all shapes and seeds, so the figures of a line are rarely of one run.
 //

@@ -289,6 +289,7 @@ func TestTargetsAreMissed(t *testing.T) {
 		"it stopped":              func(o *Outcome) { o.Fault = "it stopped" },
 		"4 of 5 records answered": func(o *Outcome) { o.Answered = 4 },
 		"1 records stored again":  func(o *Outcome) { o.Again = 1 },
+		"2 answers paid twice":    func(o *Outcome) { o.Twice = 2 },
 		"share 94.7 < 95.0 %":     func(o *Outcome) { o.Share = 0.9 },
 		"throttled":               func(o *Outcome) { o.Throttled = 0.011 },
 		"worst minute":            func(o *Outcome) { o.Minute = 0.021 },

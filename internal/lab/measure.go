@@ -73,6 +73,20 @@ func count(calls []Call, fate Fate) int {
 	return n
 }
 
+// answeredTwice is the number of calls answered for a record that had been answered before.
+func answeredTwice(calls []Call) (twice int64) {
+	answered := map[int64]bool{}
+	for i := range calls {
+		if c := &calls[i]; c.Fate == Answered {
+			if answered[c.Record] {
+				twice++
+			}
+			answered[c.Record] = true
+		}
+	}
+	return twice
+}
+
 // refusedShare is the part of calls that were refused.
 func refusedShare(calls []Call) float64 {
 	return float64(count(calls, Refused)) / float64(max(1, len(calls)))

@@ -223,6 +223,7 @@ func TestMeasures(t *testing.T) {
 	check("worst minute", worstMinute(calls, 0), 1.0/6)
 	check("worst minute from 30 s on", worstMinute(calls, at(30)), 1.0/3)
 	check("attempts", attemptsPerAnswer(append(slices.Clone(calls), Call{Fate: Failed, At: at(60)})), 51.0/50)
+	check("answered twice", float64(answeredTwice(calls)), 49) // all are of record 0
 	check("in flight", inFlight(calls, Span{at(10), at(20)}), 2)
 	check("p95 of first tokens", firstTokens(calls, 0.95).Seconds(), 1)
 	check("mean duration", meanDuration(calls).Seconds(), 2)

@@ -15,7 +15,7 @@ import (
 type Scenario struct {
 	Name string
 
-	Rate     float64                                  // calls a second that the quota of tokens is for, when they settle at the mean of plain, or of the job; 0: no quota
+	Rate     float64                                  // calls a second that the quota of tokens is for, when they settle at the mean of Workload; 0: no quota
 	Requests float64                                  // quota of requests, as a multiple of Rate; 0: none
 	Scale    func(at time.Duration) float64           // of both quotas, by the time; nil: 1
 	Workload Workload                                 // of all records, but
@@ -83,8 +83,10 @@ type Outcome struct {
 	InFlight  float64       // in units of the streams that suffice
 	Duration  time.Duration // mean, of an answer
 
-	Records, Answered, Again, ErrorRows, Calls int64
-	Fault                                      string // the end of a run that should not have ended so, or a fault in what the limiter says
+	Records, Answered, ErrorRows, Calls int64
+	Again                               int64  // records that were stored a second time
+	Twice                               int64  // calls answered for a record that had been answered: paid twice
+	Fault                               string // the end of a run that should not have ended so, or a fault in what the limiter says
 }
 
 // patience is how many times the ideal makespan a run may take before it is given up.
@@ -270,7 +272,7 @@ func (sc *Scenario) measure(shape Shape, g ground, svc *Service, p *pool, runner
 		Share: math.Inf(1), Bound: 1, Sliding: Bound(Sliding, calls),
 		Throttled: refusedShare(own), Settled: refusedShare(arrived(own, Span{warm, end})), Minute: worstMinute(own, warm),
 		Attempts: attemptsPerAnswer(own), Duration: meanDuration(calls),
-		Records: p.n, Answered: p.answered, Again: p.again, ErrorRows: p.errorRows, Calls: int64(len(calls)),
+		Records: p.n, Answered: p.answered, Again: p.again, Twice: answeredTwice(calls), ErrorRows: p.errorRows, Calls: int64(len(calls)),
 	}
 	if sc.Hang.To > 0 {
 		o.Attempts = attemptsPerAnswer(arrived(calls, sc.Hang))

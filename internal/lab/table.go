@@ -58,6 +58,7 @@ func (t Target) Misses(shape Shape, o *Outcome) []string {
 	unless(o.Fault == "", "%s", o.Fault)
 	unless(o.Answered == o.Records, "%d of %d records answered, %d error rows", o.Answered, o.Records, o.ErrorRows)
 	unless(o.Again == 0, "%d records stored again", o.Again)
+	unless(o.Twice == 0, "%d answers paid twice", o.Twice)
 	unless(t.reached(o) >= t.wanted(shape), "share %.1f < %.1f %%", 100*t.reached(o), 100*t.wanted(shape))
 	unless(t.Throttled == 0 || o.Throttled <= max(0, t.Throttled), "throttled %.2f > %.2f %%", 100*o.Throttled, 100*max(0, t.Throttled))
 	for _, p := range t.points() {
