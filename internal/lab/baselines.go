@@ -155,8 +155,9 @@ func (e *sdkError) ConnectionError() bool { return e.Type == pipeline.TypeConnec
 
 // What inspect_ai does (src/inspect_ai/util/_concurrency.py at 05f2212, class AdaptiveConcurrencyController): the limit
 // doubles after as many clean calls as it is, until the first retry; from then on it grows by a twentieth after as many. A
-// retry cuts it to 0.8, at most once in 15 s in which clean calls do not count, and starts the count anew. Limits of 10 and
-// more are multiples of 5.
+// retry after a throttle cuts it to 0.8, at most once in 15 s in which clean calls do not count, and every retry starts the count
+// anew. Limits of 10 and more are multiples of 5. At that commit transient errors cut as well; that they only stop the growth, as in
+// later ones, is in its favour.
 const (
 	aimdStart    = 20
 	aimdFloor    = 4 // clean calls at least
@@ -207,23 +208,28 @@ func (c *aimd) call(ctx context.Context, record int64) error {
 			}
 			return nil
 		}
-		if !wait(ctx, c.again(try)) {
+		if !wait(ctx, c.again(try, isThrottle(err))) {
 			return fmt.Errorf("given up: %w", err)
 		}
 	}
 }
 
 // again notes a retry and tells how long to wait before it.
-func (c *aimd) again(try int) time.Duration {
+func (c *aimd) again(try int, throttled bool) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clean, c.retried = 0, true
-	if now := time.Now(); !now.Before(c.until) {
+	if now := time.Now(); throttled && !now.Before(c.until) {
 		c.until = now.Add(aimdCooldown)
 		c.limit = max(1, nice(int(float64(c.limit)*aimdCut), math.Floor))
 	}
 	pause := aimdWait.Seconds() * (math.Exp2(float64(min(try, 20))) + c.rng.Float64())
 	return min(aimdMaxWait, time.Duration(pause*float64(time.Second)))
+}
+
+func isThrottle(err error) bool {
+	e, ok := errors.AsType[*sdkError](err)
+	return ok && e.Kind == pipeline.Throttled
 }
 
 func (c *aimd) succeeded() {

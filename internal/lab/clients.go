@@ -35,6 +35,7 @@ type pool struct {
 	svc  *Service
 	n    int64
 	hold func(at time.Duration) time.Duration // what passes between two records of the source at a moment; nil: nothing
+	turn chan struct{}                        // whose turn it is to wait for that; not a mutex, with which no time passes in a bubble
 
 	mu        sync.Mutex
 	next      int64
@@ -47,13 +48,18 @@ type pool struct {
 }
 
 func newPool(svc *Service, n int64, hold func(time.Duration) time.Duration) *pool {
-	return &pool{svc: svc, n: n, hold: hold, stored: make([]time.Duration, n)}
+	return &pool{svc: svc, n: n, hold: hold, turn: make(chan struct{}, 1), stored: make([]time.Duration, n)}
 }
 
 // take is the next record's number, or io.EOF.
 func (p *pool) take(ctx context.Context) (int64, error) {
-	if p.hold != nil && !wait(ctx, p.hold(p.svc.now())) {
-		return 0, ctx.Err()
+	if p.hold != nil {
+		p.turn <- struct{}{}
+		in := wait(ctx, p.hold(p.svc.now()))
+		<-p.turn
+		if !in {
+			return 0, ctx.Err()
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -379,17 +379,29 @@ func TestDecodersShareTheirRate(t *testing.T) {
 	})
 }
 
-// A pool hands every record out once and notices one that is stored twice.
+// A pool hands every record out once, one after the other however many ask, and notices one that is stored twice.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(NewService(Config{}), 2, func(time.Duration) time.Duration { return time.Second })
-		for want := range int64(2) {
-			if got, err := p.take(t.Context()); err != nil || got != want {
-				t.Fatalf("take = %v, %v, want %v", got, err, want)
-			}
+		const n = 5
+		p := newPool(NewService(Config{}), n, func(time.Duration) time.Duration { return time.Second })
+		var (
+			wg    sync.WaitGroup
+			mu    sync.Mutex
+			taken []int64
+		)
+		for range n {
+			wg.Go(func() {
+				record, err := p.take(t.Context())
+				mu.Lock()
+				defer mu.Unlock()
+				if taken = append(taken, record); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-		if p.emptied != 2*time.Second {
-			t.Errorf("emptied after %v, want 2 s of holding back", p.emptied)
+		wg.Wait()
+		if slices.Sort(taken); !slices.Equal(taken, []int64{0, 1, 2, 3, 4}) || p.emptied != n*time.Second {
+			t.Errorf("took %v, emptied after %v; want 0 to 4 and 5 s of holding back", taken, p.emptied)
 		}
 		if _, err := p.take(t.Context()); !errors.Is(err, io.EOF) {
 			t.Errorf("take of an empty pool = %v, want io.EOF", err)
@@ -398,8 +410,8 @@ func TestPool(t *testing.T) {
 			return &pipeline.Result{Record: &pipeline.Record{Pos: pos}, Err: err}
 		}
 		p.Commit(t.Context(), []*pipeline.Result{result(0, nil), result(1, &pipeline.RowError{}), result(0, nil)})
-		if p.answered != 1 || p.errorRows != 1 || p.again != 1 || p.last != 3*time.Second {
-			t.Errorf("answered %d, error rows %d, again %d, last %v; want 1, 1, 1, 3 s", p.answered, p.errorRows, p.again, p.last)
+		if p.answered != 1 || p.errorRows != 1 || p.again != 1 || p.last != p.svc.now() {
+			t.Errorf("answered %d, error rows %d, again %d, last %v; want 1, 1, 1, now", p.answered, p.errorRows, p.again, p.last)
 		}
 	})
 }
@@ -451,16 +463,18 @@ func TestAIMD(t *testing.T) {
 		want("before a round is full", 20)
 		succeed(1)
 		want("after a clean round", 40)
-		c.again(0)
-		want("after a retry", 30) // 32, a multiple of 5
-		c.again(0)
+		c.again(0, false)
+		want("after an error that was no throttle", 40)
+		c.again(0, true)
+		want("after a throttle", 30) // 32, a multiple of 5
+		c.again(0, true)
 		want("after another within 15 s", 30)
 		succeed(100)
 		want("after successes within 15 s", 30)
 		time.Sleep(aimdCooldown)
 		succeed(30)
 		want("after a clean round", 35) // 30 + 2, a multiple of 5
-		if first, third := c.again(0), c.again(2); first < 3*time.Second || first > 6*time.Second || third < 12*time.Second || third > 15*time.Second {
+		if first, third := c.again(0, true), c.again(2, true); first < 3*time.Second || first > 6*time.Second || third < 12*time.Second || third > 15*time.Second {
 			t.Errorf("waits %v and %v, want 3 to 6 s and 12 to 15 s", first, third)
 		}
 	})
