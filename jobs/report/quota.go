@@ -59,7 +59,13 @@ func NewQuota(o ratelimit.Options, s ratelimit.Snapshot, l ratelimit.Learned) *Q
 		q.Learned = &l
 	}
 	if bound(ratelimit.BoundByTokens) && s.Reachable < reachableEnough {
-		q.MaxTokens = &Oversize{Reachable: round(s.Reachable)}
+		q.MaxTokens = &Oversize{
+			Reachable: round(s.Reachable), MaxTokens: int64(math.Round(s.MaxTokens)), OutputP99: int64(math.Round(s.OutputP99)),
+			Enough: s.EnoughMaxTokens, EnoughReachable: round(s.ReachableThen),
+		}
+	}
+	if q.MayBeMore = s.MayBeMore && !o.Probe; bound(ratelimit.BoundByTokens) {
+		q.InputError = round(s.InputError)
 	}
 	if q == (Quota{}) {
 		return nil

@@ -51,6 +51,23 @@ func TestQuotaLines(t *testing.T) {
 			ratelimit.Learned{},
 			[]string{"max_tokens is far above the length of the answers: on a sliding quota 84.7% is the most that can be used"},
 		},
+		"all there is to say of a max_tokens, and of estimates": {
+			ratelimit.Options{TokensPerMinute: 400_000},
+			ratelimit.Snapshot{
+				Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 0.847, MaxTokens: 8192.4, OutputP99: 411.6,
+				EnoughMaxTokens: 1024, ReachableThen: 0.97, InputError: 0.234, MayBeMore: true,
+			},
+			ratelimit.Learned{},
+			[]string{
+				"the stated quota was filled without one refusal: there may be more, --probe looks for it",
+				"max_tokens 8,192, p99 of outputs 412: on a sliding quota 84.7% is the most that can be used; 1,024 would allow 97%",
+				"input tokens were estimated 23% off on average, and reservations with them",
+			},
+		},
+		"more was looked for": {
+			ratelimit.Options{TokensPerMinute: 400_000, Probe: true},
+			ratelimit.Snapshot{Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 1, MayBeMore: true}, ratelimit.Learned{}, nil,
+		},
 		"an oversized max_tokens where requests bind": {
 			ratelimit.Options{RequestsPerMinute: 10}, limiter(0.847, map[string]time.Duration{requests: time.Hour}), ratelimit.Learned{}, nil,
 		},
