@@ -24,8 +24,10 @@ type Record struct {
 	Source string // the name of the input as the user gave it, "stdin" for the standard input
 	Line   int64  // within its source, counted from 1
 
-	// Input is the modelInput, byte for byte as it stood in the line; nil for the short form.
+	// Input is the body of the request, byte for byte as it stood in the line; nil for the short form.
 	Input json.RawMessage
+	// Dialect says in whose words Input is; [Invoke] for what the model itself takes.
+	Dialect Dialect
 	// Prompt is the short form, to be encoded for the family of the model; nil otherwise.
 	Prompt *Prompt
 	// Metadata is a JSON object of every other field of the line, values byte for byte and in
@@ -37,15 +39,6 @@ type Record struct {
 
 	ReadAt time.Time // when it was read, for Timing.Queued; has a monotonic reading
 	Size   int64     // bytes of memory it holds, for the buffer budget
-}
-
-// A Prompt is the short form of a record: {"id"?, "prompt", "system"?, "maxTokens"?, "temperature"?, "stop"?}.
-type Prompt struct {
-	Text        string
-	System      string   // "" for none
-	MaxTokens   int64    // 0: use the run's --max-tokens
-	Temperature *float64 // nil: leave it to the model
-	Stop        []string
 }
 
 // A Fault says why a line was rejected before anything was sent.

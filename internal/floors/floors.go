@@ -24,7 +24,8 @@ var Table = map[string]int{
 	"pipeline/input":   2, // lines as a pipeline.Source
 	"sinks":            2, // rows
 
-	"pipeline": 1, // the way of a record; declares the interfaces it needs
+	"pipeline":         1, // the way of a record; declares the interfaces it needs
+	"pipeline/dialect": 1, // requests and answers from one published format into another
 
 	"examples":                     0, // prompts for the demo and the job file of the documentation
 	"internal/atomicfile":          0,
@@ -40,7 +41,8 @@ var Table = map[string]int{
 // Beside lists the imports within one floor that are meant. Inside floor 3 none needs to be listed: jobs is the engine that
 // its children use, or the other way round, and the compiler refuses a cycle.
 var Beside = map[string][]string{
-	"jobs/journal": {"internal/atomicfile"}, // private files, and a file system that tests can make fail
+	"jobs/journal":     {"internal/atomicfile"}, // private files, and a file system that tests can make fail
+	"pipeline/dialect": {"pipeline"},            // its Prompt is what all formats are translated into
 }
 
 // AWS lists the packages that may import the AWS SDK.

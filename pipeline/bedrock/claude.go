@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/dialect"
 )
 
 // claude is Anthropic's Messages API:
@@ -20,6 +21,8 @@ var claude = family{
 	limitKey:      "max_tokens",
 	defaultLimit:  4096,
 	limitRequired: true,
+	speaks:        pipeline.Anthropic,
+	takes:         pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true, TopK: true},
 	encode:        encodeClaude,
 	assemble:      func([]byte) assembler { return &claudeAnswer{} },
 	keys:          []string{"type=message_start", "completion"},
@@ -32,15 +35,20 @@ func encodeClaude(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipel
 	if p.System != "" {
 		b = appendString(append(b, `,"system":`...), p.System)
 	}
-	b = appendString(append(b, `,"messages":[{"role":"user","content":`...), p.Text)
-	b = append(b, `}]`...)
+	b = dialect.AppendMessages(append(b, `,"messages":`...), pipeline.Anthropic, p)
 	if p.Temperature != nil {
 		b = appendFloat(append(b, `,"temperature":`...), *p.Temperature)
+	}
+	if p.TopP != nil {
+		b = appendFloat(append(b, `,"top_p":`...), *p.TopP)
+	}
+	if p.TopK != nil {
+		b = appendInt(append(b, `,"top_k":`...), *p.TopK)
 	}
 	if len(p.Stop) > 0 {
 		b = appendStrings(append(b, `,"stop_sequences":`...), p.Stop)
 	}
-	return append(b, '}'), nil
+	return append(dialect.AppendTools(b, pipeline.Anthropic, p), '}'), nil
 }
 
 func appendFloat(dst []byte, f float64) []byte { return strconv.AppendFloat(dst, f, 'g', -1, 64) }

@@ -5,20 +5,19 @@ import (
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/dialect"
 )
 
 // MaxBody is the longest request body that the service accepts.
 const MaxBody = 25_000_000
 
-// Encode makes the request of a record. The body of a record that has an Input is that input itself,
+// Encode makes the request of a record. The body of a record whose Input is in the model's own format is that input itself,
 // neither copied nor altered.
 func (m *Model) Encode(rec *pipeline.Record) (*pipeline.Request, error) {
 	req := &pipeline.Request{Record: rec, Body: rec.Input}
-	if rec.Input == nil {
-		body, fault := m.encodePrompt(rec.Prompt)
-		if fault != nil {
-			return nil, fault
-		}
+	if body, fault := m.body(rec); fault != nil {
+		return nil, fault
+	} else if body != nil {
 		req.Body = body
 	}
 	if len(req.Body) > MaxBody {
@@ -39,6 +38,31 @@ func (m *Model) Encode(rec *pipeline.Record) (*pipeline.Request, error) {
 	return req, nil
 }
 
+// body is what has to be made of a record, nil where its Input goes as it is.
+func (m *Model) body(rec *pipeline.Record) ([]byte, *pipeline.Fault) {
+	if rec.Input == nil {
+		return m.encodePrompt(rec.Prompt)
+	}
+	d := rec.Dialect
+	switch {
+	case d == pipeline.Invoke && (m.family.speaks == pipeline.Converse || !dialect.LooksConverse(rec.Input)):
+		return nil, nil
+	case d == pipeline.Invoke:
+		d = pipeline.Converse
+	case d == m.family.speaks:
+		return dialect.Native(d, rec.Input)
+	case d == pipeline.Chat && m.family.speaks == pipeline.OpenAI && dialect.PassesAsOpenAI(rec.Input):
+		return dialect.Native(pipeline.OpenAI, rec.Input)
+	}
+	prompt, fault := dialect.Read(d, rec.Input)
+	if fault != nil {
+		return nil, fault
+	}
+	m.warn("dialect "+string(d), fmt.Sprintf("%s: translated for the %s family; what cannot be said there becomes an error row",
+		dialect.Describe(d), m.family.name))
+	return m.encodePrompt(prompt)
+}
+
 func (m *Model) warnNoLimit() {
 	if m.family.limitRequired {
 		m.warn("limit", fmt.Sprintf("modelInput without %s: the service refuses such a request; %d tokens are reserved for its answer",
@@ -50,8 +74,11 @@ func (m *Model) warnNoLimit() {
 }
 
 func (m *Model) encodePrompt(p *pipeline.Prompt) ([]byte, *pipeline.Fault) {
-	if p == nil || strings.TrimSpace(p.Text) == "" {
+	if p == nil || p.Messages == nil && strings.TrimSpace(p.Text) == "" {
 		return nil, invalid("the prompt is empty: give it some text")
+	}
+	if more := p.Beyond(m.family.takes); more != "" {
+		return nil, invalid(fmt.Sprintf("%s: the %s family has no counterpart for it: leave it out, or give modelInput", more, m.family.name))
 	}
 	limit := p.MaxTokens
 	if limit == 0 {

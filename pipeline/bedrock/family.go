@@ -24,7 +24,13 @@ type family struct {
 	maxLimit int64
 	// models are those of the family that have limits of their own; the first whose beginning fits holds.
 	models []modelLimits
-	// encode makes the body of a short-form record. The model's id is "" where only the family is known.
+	// speaks is the dialect whose bodies the family takes as they are but for model and stream; "" for one of its own.
+	speaks pipeline.Dialect
+	// takes is what encode can say beyond one text, a system prompt, a temperature and stop sequences. A prompt with
+	// more becomes an error row before encode is called.
+	takes pipeline.Features
+	// encode makes the body of a short-form record, or of one in another dialect. See [pipeline.Prompt.Conversation]. The
+	// model's id is "" where only the family is known.
 	encode func(p *pipeline.Prompt, maxTokens int64, modelID string) ([]byte, *pipeline.Fault)
 	// assemble returns a new assembler for the stream that answers a request's body.
 	assemble func(request []byte) assembler

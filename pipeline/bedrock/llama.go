@@ -15,6 +15,7 @@ var llama = family{
 	limitKey:     "max_gen_len",
 	defaultLimit: 512,
 	maxLimit:     2048,
+	takes:        pipeline.Features{TopP: true},
 	encode:       encodeLlama,
 	assemble:     func([]byte) assembler { return &llamaAnswer{promptTokens: -1, outputTokens: -1} },
 	keys:         []string{"generation", "generation_token_count"},
@@ -82,6 +83,9 @@ func encodeLlama(p *pipeline.Prompt, maxTokens int64, modelID string) ([]byte, *
 	b = appendInt(append(b, `,"max_gen_len":`...), maxTokens)
 	if p.Temperature != nil {
 		b = appendFloat(append(b, `,"temperature":`...), *p.Temperature)
+	}
+	if p.TopP != nil {
+		b = appendFloat(append(b, `,"top_p":`...), *p.TopP)
 	}
 	return append(b, '}'), nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/dialect"
 )
 
 // nova is Amazon Nova. The answer limit is documented as 5,000 tokens for its first generation.
@@ -16,26 +17,37 @@ var nova = family{
 	limits:       []string{"inferenceConfig.maxTokens", "inferenceConfig.max_new_tokens"},
 	limitKey:     "inferenceConfig.maxTokens",
 	defaultLimit: 5000,
+	speaks:       pipeline.Converse,
+	takes:        pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true, TopK: true},
 	encode:       encodeNova,
 	assemble:     func([]byte) assembler { return &novaAnswer{} },
 	keys:         []string{"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"},
 }
 
 func encodeNova(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
+	if p.ToolChoice != nil && p.ToolChoice.Mode == "none" {
+		return nil, invalid(`tool_choice: the nova family cannot be forbidden tools that it is given: leave them out`)
+	}
 	b := make([]byte, 0, len(p.Text)+len(p.System)+256)
 	b = append(b, `{"schemaVersion":"messages-v1",`...)
 	if p.System != "" {
 		b = append(appendString(append(b, `"system":[{"text":`...), p.System), `}],`...)
 	}
-	b = append(appendString(append(b, `"messages":[{"role":"user","content":[{"text":`...), p.Text), `}]}],`...)
-	b = appendInt(append(b, `"inferenceConfig":{"maxTokens":`...), maxTokens)
+	b = dialect.AppendMessages(append(b, `"messages":`...), pipeline.Converse, p)
+	b = appendInt(append(b, `,"inferenceConfig":{"maxTokens":`...), maxTokens)
 	if p.Temperature != nil {
 		b = appendFloat(append(b, `,"temperature":`...), *p.Temperature)
 	}
 	if len(p.Stop) > 0 {
 		b = appendStrings(append(b, `,"stopSequences":`...), p.Stop)
 	}
-	return append(b, `}}`...), nil
+	if p.TopP != nil {
+		b = appendFloat(append(b, `,"topP":`...), *p.TopP)
+	}
+	if p.TopK != nil {
+		b = appendInt(append(b, `,"topK":`...), *p.TopK)
+	}
+	return append(dialect.AppendTools(append(b, '}'), pipeline.Converse, p), '}'), nil
 }
 
 // novaAnswer assembles a message from a stream in which every piece of text is a block of its own, with gaps

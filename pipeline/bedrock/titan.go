@@ -16,26 +16,52 @@ var titan = family{
 	limitKey:     "textGenerationConfig.maxTokenCount",
 	defaultLimit: 512,
 	notIDs:       []string{"amazon.titan-text-embed"},
+	takes:        pipeline.Features{Turns: true, TopP: true},
 	encode:       encodeTitan,
 	assemble:     func([]byte) assembler { return &titanAnswer{inputTokens: -1} },
 	keys:         []string{"outputText", "completionReason"},
 }
 
-// encodeTitan puts the system prompt before the input: this API has no place of its own for it.
+// encodeTitan puts the system prompt before the input: this API has no place of its own for it. A conversation is
+// written as https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-text.html has it.
 func encodeTitan(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
 	text := p.Text
+	if p.Messages != nil {
+		text = titanConversation(p.Messages)
+	}
 	if p.System != "" {
-		text = p.System + "\n\n" + p.Text
+		text = p.System + "\n\n" + text
 	}
 	b := appendString(append(make([]byte, 0, len(text)+160), `{"inputText":`...), text)
 	b = appendInt(append(b, `,"textGenerationConfig":{"maxTokenCount":`...), maxTokens)
 	if p.Temperature != nil {
 		b = appendFloat(append(b, `,"temperature":`...), *p.Temperature)
 	}
+	if p.TopP != nil {
+		b = appendFloat(append(b, `,"topP":`...), *p.TopP)
+	}
 	if len(p.Stop) > 0 {
 		b = appendStrings(append(b, `,"stopSequences":`...), p.Stop)
 	}
 	return append(b, `}}`...), nil
+}
+
+func titanConversation(messages []pipeline.Message) string {
+	var text strings.Builder
+	for i, m := range messages {
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		name := "User: "
+		if m.Role == pipeline.Assistant {
+			name = "Bot: "
+		}
+		text.WriteString(name + m.Text())
+	}
+	if messages[len(messages)-1].Role != pipeline.Assistant {
+		text.WriteString("\nBot:")
+	}
+	return text.String()
 }
 
 // titanAnswer assembles results, one for each index; in practice there is one.
