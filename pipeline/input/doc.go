@@ -15,19 +15,25 @@
 //
 // # Lines
 //
-// A line is a JSON object, at most [MaxLine] bytes long, in one of two forms:
+// A line is a JSON object, at most [MaxLine] bytes long, in one of these forms, which may be mixed:
 //
 //	{"recordId"?, "modelInput": {…}, …}
 //	{"recordId"?, "prompt": "…", "system"?: "…", "maxTokens"?: 1024, "temperature"?: 0.2, "stop"?: "…" or ["…"], …}
+//	{"custom_id", "body": {…}, "url"?: "/v1/chat/completions", …}   OpenAI Batch
+//	{"custom_id", "params": {…}, …}                                 Anthropic Message Batches
+//	{"recordId"?, "messages": […], "system"?, "max_tokens"?, …}     chat messages, in the words of any API
 //
-// The id is recordId or, where that is missing, null or empty, id: a string of at most [MaxID] bytes
-// or an integer, which stands for its digits. Without one the record is called SOURCE:LINE. Where both are
-// given, recordId is the id and id is a field like any other.
+// The first of modelInput, prompt, body, params and messages that is there decides. With a [Template] every line is a row of a
+// table instead, and all its fields are columns.
+//
+// The id is the first of recordId, custom_id and id that is neither missing, null nor empty: a string of at most [MaxID] bytes
+// or an integer, which stands for its digits. Without one the record is called SOURCE:LINE. Those after the one that is
+// the id are fields like any other.
 //
 // Every other field is kept in the record's Metadata as it stands, duplicates and the space inside
 // included; that goes for the optional fields of the short form beside a modelInput, too. A null stands for a field that is
-// not there. A field that has a meaning may come once only. modelInput is never parsed beyond its
-// grammar, so a name may come twice in it. Bytes that are not UTF-8, and \u escapes that are half
+// not there. A field that has a meaning may come once only. A body is never parsed beyond its
+// grammar here, so a name may come twice in it. Bytes that are not UTF-8, and \u escapes that are half
 // of a surrogate pair, are faults wherever they stand: no other reader of the rows could be relied on to take them.
 //
 // A line that cannot be sent is a record with a Fault. Columns are bytes, counted from 1, after the byte order mark.

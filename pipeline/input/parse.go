@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/dialect"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -18,21 +19,58 @@ const MaxID = 1024
 
 // The fields that have a meaning, and all others.
 const (
-	keyRecordID = iota
+	keyRecordID = iota // the first of these that gives an id is the id
+	keyCustomID
 	keyID
-	keyInput
+	keyInput // the first of these five that is there says which form the line has
 	keyPrompt
+	keyBody
+	keyParams
+	keyMessages
 	keySystem
 	keyMaxTokens
 	keyTemperature
 	keyStop
+	keyURL
+	keyChatWord // any other field that means something beside messages; may come more than once here
 	keyOther
 )
 
-var keyNames = [keyOther]string{"recordId", "id", "modelInput", "prompt", "system", "maxTokens", "temperature", "stop"}
+var keyNames = [keyOther]string{
+	"recordId", "custom_id", "id", "modelInput", "prompt", "body", "params", "messages", "system", "maxTokens", "temperature", "stop", "url", "",
+}
 
-// shortOnly tells the fields that have no meaning beside a modelInput.
-func shortOnly(key int) bool { return key >= keySystem && key <= keyStop }
+// isOption tells the fields that both the short form and chat messages have.
+func isOption(key int) bool { return key >= keySystem && key <= keyStop }
+
+// A form is what a line is, as its fields tell.
+type form uint8
+
+const (
+	formNone      form = iota // nothing that can be sent
+	formInput                 // modelInput
+	formShort                 // prompt
+	formOpenAI                // body
+	formAnthropic             // params
+	formChat                  // messages
+	formTable                 // columns for a template
+)
+
+// dialect is in whose words the body of a line is.
+func (f form) dialect() pipeline.Dialect {
+	return [...]pipeline.Dialect{formOpenAI: pipeline.OpenAI, formAnthropic: pipeline.Anthropic, formChat: pipeline.Chat, formTable: pipeline.Invoke}[f]
+}
+
+// String describes lines of the form to the user.
+func (f form) String() string {
+	switch f {
+	case formShort:
+		return "the short form (prompt)"
+	case formTable:
+		return "columns for --template"
+	}
+	return dialect.Describe(f.dialect())
+}
 
 // A span is a part of the line.
 type span struct{ from, to int }
@@ -51,12 +89,15 @@ type parser struct {
 	opts []jsontext.Options
 
 	line    []byte
-	members []member        // in their order; bounded, because a field with a meaning is listed once
-	seen    [keyOther]bool  // the name came
-	values  [keyOther]span  // empty when it did not come, or is null
-	twice   *pipeline.Fault // the first field that came again, of either form
-	again   *pipeline.Fault // the first field that came again, of the short form
-	object  bool            // the line is an object and valid to its end
+	members []member                  // in their order
+	seen    [keyOther]bool            // the name came
+	values  [keyOther]span            // empty when it did not come, or is null
+	twice   [keyOther]*pipeline.Fault // the name came again
+	object  bool                      // the line is an object and valid to its end
+	form    form
+
+	template *Template        // nil: lines say themselves what they are
+	rendered *pipeline.Prompt // by the template
 
 	id    []byte // "" for none
 	idKey int    // the field that gave it
@@ -79,24 +120,48 @@ func (p *parser) parse(line []byte) *pipeline.Fault {
 		p.text = nil // one long prompt is not to be paid for to the end of the run
 	}
 	p.members, p.stops, p.text = p.members[:0], p.stops[:0], p.text[:0]
-	p.seen, p.values = [keyOther]bool{}, [keyOther]span{}
-	p.twice, p.again, p.object = nil, nil, false
+	p.seen, p.values, p.twice = [keyOther]bool{}, [keyOther]span{}, [keyOther]*pipeline.Fault{}
+	p.object, p.rendered = false, nil
 	p.id, p.idKey, p.badID = nil, keyOther, false
 	p.maxTokens, p.temperature = 0, 0
 
 	p.buf = *bytes.NewBuffer(line)
 	p.dec.Reset(&p.buf, p.opts...)
 	scanFault := p.scan()
+	p.form = p.findForm()
 	idFault := p.findID()
-	switch {
-	case scanFault != nil:
+	if scanFault != nil {
 		return scanFault
-	case p.twice != nil:
-		return p.twice
-	case idFault != nil:
+	}
+	for key, fault := range p.twice {
+		if fault != nil && !p.isOther(key) {
+			return fault
+		}
+	}
+	if idFault != nil {
 		return idFault
 	}
 	return p.check()
+}
+
+// findForm tells what the line is.
+func (p *parser) findForm() form {
+	if p.template != nil {
+		return formTable
+	}
+	switch {
+	case p.raw(keyInput) != nil:
+		return formInput
+	case p.raw(keyPrompt) != nil:
+		return formShort
+	case p.raw(keyBody) != nil:
+		return formOpenAI
+	case p.raw(keyParams) != nil:
+		return formAnthropic
+	case p.raw(keyMessages) != nil:
+		return formChat
+	}
+	return formNone
 }
 
 // name gives the id as the row has it; ok is false where the row says null.
@@ -150,7 +215,7 @@ func (p *parser) scan() *pipeline.Fault {
 func (p *parser) key(name []byte) int {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		plain, err := jsontext.AppendUnquote(p.text[:0], name)
-		if err != nil || len(plain) > len("temperature") {
+		if err != nil {
 			return keyOther
 		}
 		return key(plain)
@@ -162,12 +227,20 @@ func key(name []byte) int {
 	switch string(name) {
 	case "recordId":
 		return keyRecordID
+	case "custom_id":
+		return keyCustomID
 	case "id":
 		return keyID
 	case "modelInput":
 		return keyInput
 	case "prompt":
 		return keyPrompt
+	case "body":
+		return keyBody
+	case "params":
+		return keyParams
+	case "messages":
+		return keyMessages
 	case "system":
 		return keySystem
 	case "maxTokens":
@@ -176,27 +249,30 @@ func key(name []byte) int {
 		return keyTemperature
 	case "stop":
 		return keyStop
+	case "url":
+		return keyURL
+	// What would shape the answer in any of the dialects: beside messages it is sent or refused, never passed over.
+	case "max_tokens", "max_completion_tokens", "top_p", "topP", "top_k", "topK", "stop_sequences", "stopSequences", "tools", "tool_choice",
+		"n", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format",
+		"reasoning_effort", "parallel_tool_calls", "functions", "function_call", "thinking", "inferenceConfig", "toolConfig":
+		return keyChatWord
 	}
 	return keyOther
 }
 
 func (p *parser) add(key int, field, value span) {
-	if key != keyOther && p.seen[key] {
-		fault := p.invalid(field, "%q comes twice: keep one of them", keyNames[key])
-		switch {
-		case !shortOnly(key) && p.twice == nil:
-			p.twice = fault
-		case shortOnly(key) && p.again == nil:
-			p.again = fault
+	if key < keyChatWord && p.seen[key] {
+		if p.twice[key] == nil {
+			p.twice[key] = p.invalid(field, "%q comes twice: keep one of them", keyNames[key])
 		}
-		key = keyOther // beside a modelInput both are kept
+		key = keyOther // where the name has no meaning both are kept
 	}
 	if key == keyOther {
 		if n := len(p.members); n > 0 && p.members[n-1].key == keyOther {
 			p.members[n-1].field.to = field.to
 			return
 		}
-	} else {
+	} else if key != keyChatWord {
 		p.seen[key] = true
 		if p.line[value.from] != 'n' {
 			p.values[key] = value
@@ -275,7 +351,7 @@ func (p *parser) raw(key int) []byte {
 
 // findID looks for the id among what has been read.
 func (p *parser) findID() *pipeline.Fault {
-	for _, key := range []int{keyRecordID, keyID} {
+	for key := keyRecordID; key <= keyID; key++ {
 		raw := p.raw(key)
 		if raw == nil {
 			continue
@@ -311,29 +387,82 @@ func (p *parser) findID() *pipeline.Fault {
 
 // check looks at what the fields hold, now that the line is known to be an object.
 func (p *parser) check() *pipeline.Fault {
-	body, prompt := p.raw(keyInput), p.raw(keyPrompt)
-	switch {
-	case body != nil && prompt != nil:
-		return p.invalid(p.values[keyPrompt], `both "modelInput" and "prompt": give one of them`)
-	case body == nil && prompt == nil:
-		return &pipeline.Fault{Type: pipeline.TypeInvalidRecord, Message: `neither "modelInput" nor "prompt": give one of them`}
-	case body != nil && body[0] != '{':
-		return p.invalid(p.values[keyInput], `"modelInput" is a JSON %s: give the object that the model takes`, kindOf(body))
-	case len(body) > MaxBody:
-		return p.bodyTooLarge(len(body))
-	case body != nil:
+	switch p.form {
+	case formNone:
+		return &pipeline.Fault{
+			Type:    pipeline.TypeInvalidRecord,
+			Message: `neither "modelInput" nor "prompt", "messages", "body" or "params": give one of them`,
+		}
+	case formInput:
+		if p.raw(keyPrompt) != nil {
+			return p.invalid(p.values[keyPrompt], `both "modelInput" and "prompt": give one of them`)
+		}
+		return p.checkBody(keyInput, "the object that the model takes")
+	case formOpenAI:
+		if p.raw(keyParams) != nil {
+			return p.invalid(p.values[keyParams], `both "body" and "params": give one of them`)
+		}
+		if fault := p.checkURL(); fault != nil {
+			return fault
+		}
+		return p.checkBody(keyBody, "the object of an OpenAI request")
+	case formAnthropic:
+		return p.checkBody(keyParams, "the object of an Anthropic request")
+	case formChat:
+		if raw := p.raw(keyMessages); raw[0] != '[' {
+			return p.invalid(p.values[keyMessages], `"messages" is a JSON %s: give a list of messages`, kindOf(raw))
+		}
+		if n := p.chatSize(); n > MaxBody {
+			return p.bodyTooLarge(keyMessages, n)
+		}
 		return nil
-	case p.again != nil:
-		return p.again
+	case formTable:
+		return p.render()
 	}
 	return p.checkPrompt()
 }
 
-func (p *parser) bodyTooLarge(n int) *pipeline.Fault {
-	return &pipeline.Fault{
-		Type: pipeline.TypeRecordTooLarge, Column: int64(p.values[keyInput].from) + 1,
-		Message: fmt.Sprintf(`"modelInput" has %d bytes, and the service takes %d: make it smaller`, n, MaxBody),
+// checkBody checks that a field holds an object that is not too large. It is not parsed beyond its grammar.
+func (p *parser) checkBody(key int, what string) *pipeline.Fault {
+	body := p.raw(key)
+	switch {
+	case body[0] != '{':
+		return p.invalid(p.values[key], "%q is a JSON %s: give %s", keyNames[key], kindOf(body), what)
+	case len(body) > MaxBody:
+		return p.bodyTooLarge(key, len(body))
 	}
+	return nil
+}
+
+// checkURL refuses the lines of an OpenAI batch that are for another endpoint than chat completions.
+func (p *parser) checkURL() *pipeline.Fault {
+	raw := p.raw(keyURL)
+	if raw == nil {
+		return nil
+	}
+	if raw[0] == '"' {
+		if url, err := p.unquote(raw); err == nil && bytes.HasSuffix(url, []byte("/chat/completions")) {
+			return nil
+		}
+	}
+	return p.invalid(p.values[keyURL], `"url" is not that of chat completions: only lines for /v1/chat/completions can be sent`)
+}
+
+func (p *parser) bodyTooLarge(key, n int) *pipeline.Fault {
+	return &pipeline.Fault{
+		Type: pipeline.TypeRecordTooLarge, Column: int64(p.values[key].from) + 1,
+		Message: fmt.Sprintf("%q has %d bytes, and the service takes %d: make it smaller", keyNames[key], n, MaxBody),
+	}
+}
+
+// render makes the prompt of a table's line.
+func (p *parser) render() *pipeline.Fault {
+	prompt, err := p.template.render(p.line)
+	if err != nil {
+		return &pipeline.Fault{Type: pipeline.TypeInvalidRecord, Message: err.Error()}
+	}
+	p.rendered = prompt
+	return nil
 }
 
 func lineTooLong(n int64) *pipeline.Fault {

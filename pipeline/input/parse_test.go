@@ -26,6 +26,7 @@ func TestRecords(t *testing.T) {
 		input    string
 		prompt   *pipeline.Prompt
 		metadata string
+		dialect  pipeline.Dialect
 	}{
 		"a batch inference line": {line: `{"recordId":"r1","modelInput":{"a":1}}`, id: "r1", input: `{"a":1}`},
 		"other fields are metadata, in their order": {
@@ -65,11 +66,42 @@ func TestRecords(t *testing.T) {
 		"recordId in the short form": {
 			line: `{"recordId":"r","id":"kept","prompt":"p"}`, id: "r", prompt: &pipeline.Prompt{Text: "p"}, metadata: `{"id":"kept"}`,
 		},
+
+		// https://platform.openai.com/docs/api-reference/batch/request-input
+		"OpenAI Batch": {
+			line: `{"custom_id": "request-1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "What is 2+2?"}]}}`,
+			id:   "request-1", dialect: pipeline.OpenAI,
+			input:    `{"model": "gpt-4o-mini", "messages": [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "What is 2+2?"}]}`,
+			metadata: `{"method": "POST","url": "/v1/chat/completions"}`,
+		},
+		// https://docs.claude.com/en/api/creating-message-batches
+		"Anthropic Message Batches": {
+			line: `{"custom_id": "my-first-request","params": {"model": "claude-sonnet-4-5","max_tokens": 1024,"messages": [{"role": "user", "content": "Hello, world"}]}}`,
+			id:   "my-first-request", dialect: pipeline.Anthropic,
+			input: `{"model": "claude-sonnet-4-5","max_tokens": 1024,"messages": [{"role": "user", "content": "Hello, world"}]}`,
+		},
+		// https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-data.html
+		"Bedrock batch": {
+			line: `{ "recordId": "CALL0000001", "modelInput": { "anthropic_version": "bedrock-2023-05-31", "max_tokens": 1024, "messages": [ { "role": "user", "content": [ { "type": "text", "text": "Summarize the following call transcript: ..." } ] } ] } }`,
+			id:   "CALL0000001", input: `{ "anthropic_version": "bedrock-2023-05-31", "max_tokens": 1024, "messages": [ { "role": "user", "content": [ { "type": "text", "text": "Summarize the following call transcript: ..." } ] } ] }`,
+		},
+		"chat messages": {
+			line: `{"messages":[{"role":"user","content":"Hi"}],"id":"c1","max_tokens":5,"want":"x","temperature":0.5,"seed":7}`,
+			id:   "c1", dialect: pipeline.Chat, input: `{"messages":[{"role":"user","content":"Hi"}],"max_tokens":5,"temperature":0.5,"seed":7}`, metadata: `{"want":"x"}`,
+		},
+		"chat words beside a prompt are metadata": {
+			line: `{"prompt":"p","max_tokens":5,"max_tokens":6,"messages":1,"body":{},"body":2,"params":3}`, id: "in.jsonl:7",
+			prompt: &pipeline.Prompt{Text: "p"}, metadata: `{"max_tokens":5,"max_tokens":6,"messages":1,"body":{},"body":2,"params":3}`,
+		},
+		"custom_id before id":        {line: `{"id":1,"custom_id":"c","prompt":"p"}`, id: "c", prompt: &pipeline.Prompt{Text: "p"}, metadata: `{"id":1}`},
+		"recordId before custom_id":  {line: `{"id":1,"custom_id":"c","recordId":"r","prompt":"p"}`, id: "r", prompt: &pipeline.Prompt{Text: "p"}, metadata: `{"id":1,"custom_id":"c"}`},
+		"messages beside a body":     {line: `{"custom_id":"c","body":{"a":1},"messages":[]}`, id: "c", input: `{"a":1}`, dialect: pipeline.OpenAI, metadata: `{"messages":[]}`},
+		"a body without a custom_id": {line: `{"body":{"a":1}}`, id: "in.jsonl:7", input: `{"a":1}`, dialect: pipeline.OpenAI},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := parseLine(tt.line)
-			want := &pipeline.Record{Pos: 6, ID: tt.id, Source: "in.jsonl", Line: 7, Prompt: tt.prompt, Size: got.Size}
+			want := &pipeline.Record{Pos: 6, ID: tt.id, Source: "in.jsonl", Line: 7, Prompt: tt.prompt, Dialect: tt.dialect, Size: got.Size}
 			if tt.input != "" {
 				want.Input = json.RawMessage(tt.input)
 			}
@@ -154,6 +186,13 @@ func TestFaults(t *testing.T) {
 		"modelInput twice":         {line: `{"recordId":"a","modelInput":{},"model\u0049nput":{}}`, id: "a", column: 33, message: `"modelInput" comes twice`},
 		"prompt twice, once null":  {line: `{"id":"a","prompt":null,"prompt":"p"}`, id: "a", column: 25, message: `"prompt" comes twice`},
 		"stop twice":               {line: `{"id":"a","stop":"b","prompt":"p","stop":"b"}`, id: "a", column: 35, message: `"stop" comes twice`},
+		"body no object":           {line: `{"custom_id":"r","body":"{}"}`, id: "r", column: 25, message: `"body" is a JSON string: give the object of an OpenAI request`},
+		"params no object":         {line: `{"custom_id":"r","params":[]}`, id: "r", column: 27, message: `"params" is a JSON array`},
+		"messages no list":         {line: `{"id":"r","messages":{}}`, id: "r", column: 22, message: `"messages" is a JSON object: give a list`},
+		"body and params":          {line: `{"custom_id":"r","body":{},"params":{}}`, id: "r", column: 37, message: `both "body" and "params"`},
+		"another endpoint":         {line: `{"custom_id":"r","url":"/v1/embeddings","body":{}}`, id: "r", column: 24, message: `"url" is not that of chat completions`},
+		"messages twice":           {line: `{"id":"r","messages":[],"messages":[]}`, id: "r", column: 25, message: `"messages" comes twice`},
+		"a custom_id object":       {line: `{"custom_id":{},"body":{}}`, column: 14, message: `"custom_id" is unusable`},
 		"a bad id on a bad line":   {line: `{"recordId":{},"modelInput":`, column: 29, message: "the line ends before"},
 		"too deep":                 {line: `{"recordId":"r","modelInput":` + strings.Repeat("[", 20000), id: "r", column: 10029, message: "exceeded max depth"},
 	}
@@ -186,6 +225,7 @@ func FuzzParse(f *testing.F) {
 		`{"recordId":"r1","modelInput":{"a":1},"b": [1, 2] ,"c":null}`, `{"id":3,"prompt":"a\tb","system":"s","maxTokens":10,"temperature":0.5,"stop":["x\u000a" , "y"],"want":"4"}`,
 		`{"x":1,"system":2,"system":3,"modelInput":{},"id":4,"recordId":5}`, `{"stop":["\"",""],"prompt":"p"}`, `[1]`, `{"recordId":`, "\xff", `{"a":"\ud800"}`,
 		`{"\u0069d":"\u0041","prompt":"\\","stop":"\"]"}`,
+		`{"custom_id":"c","url":"/v1/chat/completions","body":{}}`, `{"custom_id":"c","params":{},"messages":[]}`, `{"messages":[],"top_p":1,"x":2,"stop":"y"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -219,17 +259,37 @@ func FuzzParse(f *testing.F) {
 		if (rec.Input == nil) == (rec.Prompt == nil) {
 			t.Fatal("neither or both")
 		}
-		known := map[string]bool{"recordId": true, "id": p.idKey != keyRecordID, "modelInput": true, "prompt": true}
-		if rec.Prompt != nil {
-			for _, name := range keyNames[keySystem:] {
+		known := map[string]bool{}
+		for key := range keyID + 1 { // an id that comes after the one that counts is kept
+			known[keyNames[key]] = key <= p.idKey
+		}
+		for key := keyInput; key <= keyMessages; key++ {
+			known[keyNames[key]] = string(fields[keyNames[key]]) == "null" && !p.isOther(key)
+		}
+		switch {
+		case rec.Prompt != nil:
+			known["prompt"] = true
+			for _, name := range keyNames[keySystem : keyStop+1] {
 				known[name] = true
 			}
 			var prompt string
 			if json.Unmarshal(fields["prompt"], &prompt); prompt != rec.Prompt.Text {
 				t.Fatalf("prompt %q, want %q", rec.Prompt.Text, prompt)
 			}
-		} else if !bytes.Equal(rec.Input, fields["modelInput"]) {
-			t.Fatalf("input %s, want %s", rec.Input, fields["modelInput"])
+		case rec.Dialect == pipeline.Chat:
+			var body map[string]json.RawMessage
+			if err := json.Unmarshal(rec.Input, &body); err != nil || !bytes.Equal(body["messages"], fields["messages"]) {
+				t.Fatalf("input %s: %v", rec.Input, err)
+			}
+			for name := range body {
+				known[name] = true
+			}
+		default:
+			name := map[pipeline.Dialect]string{pipeline.Invoke: "modelInput", pipeline.OpenAI: "body", pipeline.Anthropic: "params"}[rec.Dialect]
+			known[name] = true
+			if !bytes.Equal(rec.Input, fields[name]) {
+				t.Fatalf("input %s, want %s", rec.Input, fields[name])
+			}
 		}
 		var metadata map[string]json.RawMessage
 		if rec.Metadata != nil {

@@ -43,6 +43,12 @@ type Options struct {
 	// Strict makes the first faulty line an error, a [*StrictError], in place of a record.
 	Strict bool
 
+	// Template, where it is not nil, makes the prompt of every line, which is then a table's.
+	Template *Template
+	// Notice is told, once for each, which forms of lines there are and where the first stands; nil for not at all. It is
+	// called from within [Reader.Next].
+	Notice func(string)
+
 	// Now is the clock of [pipeline.Record.ReadAt]. Default: time.Now.
 	Now func() time.Time
 }
@@ -96,6 +102,7 @@ type Reader struct {
 	held   []*pipeline.Record // of the lines of earlier sessions
 	began  bool
 	ids    repeats
+	forms  [formTable + 1]bool // that Notice was told of
 
 	progress struct{ pos, records, bytes atomic.Int64 }
 }
@@ -108,6 +115,7 @@ func Open(o Options) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{opts: o, lines: newLineReader(), parse: newParser()}
+	r.parse.template = o.Template
 	if o.Hashes != nil {
 		r.hashes = newHashCursor(o.Hashes, 0)
 	}
@@ -252,6 +260,10 @@ func (r *Reader) record() *pipeline.Record {
 	fault := r.parse.parse(ln.text)
 	if len(r.parse.id) > 0 {
 		r.ids.add(r.parse.id)
+	}
+	if form := r.parse.form; fault == nil && !r.forms[form] && r.opts.Notice != nil {
+		r.forms[form] = true
+		r.opts.Notice(fmt.Sprintf("%s:%d: the input has lines of %v", r.src.name, r.line, form))
 	}
 	return r.parse.record(r.src.name, r.line, pos, fault)
 }

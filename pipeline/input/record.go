@@ -23,13 +23,16 @@ const (
 // record makes a record of the line that was parsed last, with its own copy of the bytes it needs.
 func (p *parser) record(source string, line, pos int64, fault *pipeline.Fault) *pipeline.Record {
 	var rec *pipeline.Record
-	if fault == nil && p.raw(keyPrompt) != nil {
+	switch {
+	case fault == nil && p.form == formShort:
 		short := new(promptRecord)
 		rec = &short.Record
 		rec.Size = promptSize
 		p.fillPrompt(short)
-	} else {
-		rec = &pipeline.Record{Size: recordSize}
+	case fault == nil && p.rendered != nil:
+		rec = &pipeline.Record{Prompt: p.rendered, Size: promptSize + int64(len(p.rendered.Text)+len(p.rendered.System))}
+	default:
+		rec = &pipeline.Record{Size: recordSize, Dialect: p.form.dialect()}
 	}
 	rec.Pos, rec.Source, rec.Line, rec.Fault = pos, source, line, fault
 	rec.ID, _ = p.name(source, line)
@@ -43,46 +46,106 @@ func (p *parser) record(source string, line, pos int64, fault *pipeline.Fault) *
 	return rec
 }
 
-// fillJSON copies modelInput and the other fields, both into one piece of memory. A faulty record
+// fillJSON copies the body and the other fields, both into one piece of memory. A faulty record
 // gets them, too, for its row.
 func (p *parser) fillJSON(rec *pipeline.Record) {
-	body := p.raw(keyInput)
-	if body != nil && (body[0] != '{' || len(body) > MaxBody) {
-		body = nil
+	bodySize := p.bodySize()
+	if bodySize > MaxBody {
+		bodySize = 0
 	}
 	size := p.metadataSize()
-	if len(body)+size == 0 {
+	if bodySize+size == 0 {
 		return
 	}
-	held := make([]byte, 0, len(body)+size)
-	held = append(held, body...)
-	held = p.appendMetadata(held)
-	if body != nil {
-		rec.Input = held[:len(body):len(body)]
+	held := make([]byte, 0, bodySize+size)
+	if bodySize > 0 {
+		held = p.appendBody(held)
+		rec.Input = held[:len(held):len(held)]
 	}
+	from := len(held)
+	held = p.appendMetadata(held)
 	if size > 0 {
-		rec.Metadata = held[len(body):len(held):len(held)]
+		rec.Metadata = held[from:len(held):len(held)]
 	}
 	rec.Size += int64(cap(held))
 }
 
-// isOther tells what goes to the metadata.
-func (p *parser) isOther(key int) bool {
-	switch {
-	case key == keyOther:
-		return true
-	case key == keyID:
-		return p.idKey == keyRecordID
-	case shortOnly(key):
-		return p.raw(keyInput) != nil
+// bodyKey is the field that is the body, keyOther where none is.
+func (p *parser) bodyKey() int {
+	key := keyOther
+	switch p.form {
+	case formInput:
+		key = keyInput
+	case formOpenAI:
+		key = keyBody
+	case formAnthropic:
+		key = keyParams
 	}
-	return false
+	if key == keyOther || p.raw(key)[0] != '{' {
+		return keyOther
+	}
+	return key
 }
 
-func (p *parser) metadataSize() int {
+func (p *parser) bodySize() int {
+	if p.form == formChat {
+		return p.chatSize()
+	}
+	if key := p.bodyKey(); key != keyOther {
+		return len(p.raw(key))
+	}
+	return 0
+}
+
+func (p *parser) appendBody(dst []byte) []byte {
+	if p.form != formChat {
+		return append(dst, p.raw(p.bodyKey())...)
+	}
+	return p.appendMembers(dst, inChat)
+}
+
+// inChat tells the fields that are the body of a chat line.
+func inChat(key int) bool { return key == keyMessages || key == keyChatWord || isOption(key) }
+
+func (p *parser) chatSize() int { return p.membersSize(inChat) }
+
+// isOther tells what goes to the metadata: every field that has no meaning in a line of this form.
+func (p *parser) isOther(key int) bool {
+	switch {
+	case key == keyOther, key == keyURL:
+		return true
+	case key <= keyID: // one that comes after the id
+		return p.idKey < key
+	case p.form == formTable:
+		return true
+	case p.form == formChat && inChat(key):
+		return false
+	case p.form == formShort && isOption(key):
+		return false
+	case key == keyChatWord, isOption(key):
+		return p.form != formNone
+	}
+	// A body of another form; a null says nothing and the first of two is told as a fault.
+	switch key {
+	case keyInput, keyPrompt:
+		return false
+	case keyBody:
+		return p.form == formInput || p.form == formShort
+	case keyParams:
+		return p.form == formInput || p.form == formShort || p.form == formOpenAI
+	}
+	return p.form != formChat && p.form != formNone
+}
+
+func (p *parser) metadataSize() int { return p.membersSize(p.isOther) }
+
+func (p *parser) appendMetadata(dst []byte) []byte { return p.appendMembers(dst, p.isOther) }
+
+// membersSize is the size of an object of the members that are wanted, 0 for none.
+func (p *parser) membersSize(wanted func(key int) bool) int {
 	size := 0
 	for _, m := range p.members {
-		if p.isOther(m.key) {
+		if wanted(m.key) {
 			size += len(",") + m.field.to - m.field.from
 		}
 	}
@@ -92,10 +155,11 @@ func (p *parser) metadataSize() int {
 	return size
 }
 
-func (p *parser) appendMetadata(dst []byte) []byte {
+// appendMembers appends an object of the members that are wanted, nothing where there is none.
+func (p *parser) appendMembers(dst []byte, wanted func(key int) bool) []byte {
 	sep := byte('{')
 	for _, m := range p.members {
-		if p.isOther(m.key) {
+		if wanted(m.key) {
 			dst = append(dst, sep)
 			dst = append(dst, p.line[m.field.from:m.field.to]...)
 			sep = ','
