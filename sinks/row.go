@@ -3,6 +3,7 @@ package sinks
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -15,12 +16,25 @@ type Rows string
 
 // The kinds of rows.
 const (
-	Full Rows = "full" // with modelInput; the default
-	Lean Rows = "lean" // without modelInput
+	Full      Rows = "full"      // with modelInput; the default
+	Lean      Rows = "lean"      // without modelInput
+	Bedrock   Rows = "bedrock"   // as Bedrock batch inference writes them
+	OpenAI    Rows = "openai"    // as an OpenAI batch has them in its output and error files
+	Anthropic Rows = "anthropic" // as the results of an Anthropic Message Batch
+	Text      Rows = "text"      // recordId and text
 )
 
+// Kinds are all kinds of rows, as --rows takes them.
+func Kinds() []string {
+	return []string{string(Full), string(Lean), string(Bedrock), string(OpenAI), string(Anthropic), string(Text)}
+}
+
 // Valid reports whether r is a kind of rows; "" is [Full].
-func (r Rows) Valid() bool { return r == "" || r == Full || r == Lean }
+func (r Rows) Valid() bool { return r == "" || slices.Contains(Kinds(), string(r)) }
+
+// HasPlace tells whether rows say where their record stands. Those of other programs do not: their order in the file
+// is then all that tells, see package jobs/state.
+func (r Rows) HasPlace() bool { return r == "" || r == Full || r == Lean }
 
 // AppendRow appends the row of a result and a newline.
 func AppendRow(dst []byte, r *pipeline.Result, rows Rows) []byte {
@@ -55,12 +69,11 @@ func (e *rowEncoder) flush() {
 
 func (e *rowEncoder) row(r *pipeline.Result) {
 	rec := r.Record
-	b := append(e.buf, `{"recordId":`...)
-	if rec.ID == "" {
-		b = append(b, "null"...)
-	} else {
-		b = appendString(b, rec.ID)
+	if !e.rows.HasPlace() {
+		e.end(e.foreignRow(e.buf, r))
+		return
 	}
+	b := appendID(append(e.buf, `{"recordId":`...), rec.ID)
 	b = append(b, `,"source":`...)
 	b = appendString(b, rec.Source)
 	b = append(b, `,"line":`...)
@@ -82,6 +95,11 @@ func (e *rowEncoder) row(r *pipeline.Result) {
 		b = append(b, `,"metadata":`...)
 		b = e.raw(b, rec.Metadata)
 	}
+	e.end(b)
+}
+
+// end closes a row.
+func (e *rowEncoder) end(b []byte) {
 	e.buf = append(b, "}\n"...)
 	if len(e.buf) >= flushAt {
 		e.flush()
@@ -116,15 +134,7 @@ func (e *rowEncoder) resultTail(b []byte, r *pipeline.Result) []byte {
 }
 
 func (e *rowEncoder) errorTail(b []byte, r *pipeline.Result) []byte {
-	b = append(b, `,"error":{"errorCode":`...)
-	b = strconv.AppendInt(b, int64(r.Err.Code), 10)
-	b = append(b, `,"errorType":`...)
-	b = appendString(b, r.Err.Type)
-	b = append(b, `,"errorMessage":`...)
-	b = appendString(b, errorMessage(r))
-	b = append(b, `,"retryable":`...)
-	b = strconv.AppendBool(b, r.Err.Retryable)
-	b = append(b, `},"attempts":`...)
+	b = append(appendError(b, r), `,"attempts":`...)
 	b = strconv.AppendInt(b, int64(r.Attempts), 10)
 	b = appendRequestID(b, r.Err.RequestID)
 	if r.Partial != "" {
