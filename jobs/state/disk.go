@@ -13,7 +13,9 @@ func EstimateDisk(f Frozen, answerTokens int64) int64 {
 	var rows int64
 	for _, s := range f.Input {
 		rows += s.Records * (rowOverhead + 2*answerTokens*bytesPerToken)
-		if sinks.Rows(f.Rows) != sinks.Lean {
+		switch sinks.Rows(f.Rows) {
+		case sinks.Lean, sinks.OpenAI, sinks.Anthropic, sinks.Text:
+		default: // with modelInput
 			rows += s.Size
 		}
 	}

@@ -28,6 +28,9 @@
 //	closed     it was: the round is over
 //	finished   everything is done; the exit code
 //
+// Rows of other programs' kinds do not say where their record stands. Within a commit they are written in the order of positions,
+// so that the n-th row of a file is the n-th position of the journal's commits, without the rows that a round has dropped.
+//
 // A mark is {"size":N,"tail":M,"crc":C}: everything before byte N counts, and the M bytes before it have the CRC-32C C,
 // by which a file is recognised that is not the one this run wrote.
 //

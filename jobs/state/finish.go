@@ -183,7 +183,7 @@ func (r *Run) keepErrors(ctx context.Context, w io.Writer) (sinks.Mark, error) {
 		}
 		var keep bool
 		if err == nil {
-			keep, err = r.keepError(line, read >= r.p.roundStart)
+			keep, err = r.keepError(line, number, read >= r.p.roundStart)
 		}
 		if err == nil && keep {
 			kept++
@@ -202,19 +202,25 @@ func (r *Run) keepErrors(ctx context.Context, w io.Writer) (sinks.Mark, error) {
 	return sinks.Mark{Size: size, Tail: size, CRC: sum.Sum32()}, nil
 }
 
-// keepError tells whether an error row still stands: it is of this round, or the round has nothing newer.
-func (r *Run) keepError(line []byte, ofRound bool) (bool, error) {
-	source, number, err := sinks.RowPlace(line)
-	if err != nil {
-		return false, err
-	}
+// keepError tells whether an error row, the number-th of its file, still stands.
+func (r *Run) keepError(line []byte, number int64, ofRound bool) (bool, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	pos, err := r.position(source, number)
+	if o := r.p.order; o != nil {
+		if number > int64(len(o.errors)) {
+			return false, errors.New("more rows than the journal counts")
+		}
+		return r.p.keepsError(o.errors[number-1], ofRound), nil
+	}
+	source, at, err := sinks.RowPlace(line)
 	if err != nil {
 		return false, err
 	}
-	return !r.p.ok.Contains(uint64(pos)) && (ofRound || !r.p.again.Contains(uint64(pos))), nil
+	pos, err := r.position(source, at)
+	if err != nil {
+		return false, err
+	}
+	return r.p.keepsError(pos, ofRound), nil
 }
 
 // resolve follows symlinks, so that a rename replaces the file and not the link.

@@ -188,6 +188,9 @@ func resume(opt Options) (_ *Run, err error) {
 	}
 	r.first = firstPositions(r.spec.Frozen.Input)
 	r.p = newProgress(opt.Now())
+	if !r.kind().HasPlace() {
+		r.p.order = &order{}
+	}
 	r.journal, err = journal.Open(filepath.Join(opt.Dir, journalName), opt.fs, r.p.replay)
 	if err != nil {
 		return nil, &RefusedError{Reason: err.Error(), Hint: freshHint, Err: err}
@@ -248,9 +251,12 @@ func (r *Run) compare() error {
 
 func (r *Run) parquet() bool { return r.spec.Frozen.Format == Parquet }
 
+// kind is the kind of rows that the run writes.
+func (r *Run) kind() sinks.Rows { return sinks.Rows(r.spec.Frozen.Rows) }
+
 // rows is the file that results are appended to.
 func (r *Run) rows() sinks.JSONLOptions {
-	o := sinks.JSONLOptions{Path: r.opt.Output, Keep: r.opt.Dir, Rows: sinks.Rows(r.spec.Frozen.Rows), FS: r.fs}
+	o := sinks.JSONLOptions{Path: r.opt.Output, Keep: r.opt.Dir, Rows: r.kind(), FS: r.fs}
 	if r.parquet() {
 		o.Path, o.Private = filepath.Join(r.opt.Dir, spoolName), true
 	}
@@ -258,7 +264,7 @@ func (r *Run) rows() sinks.JSONLOptions {
 }
 
 func (r *Run) errorRows() sinks.JSONLOptions {
-	return sinks.JSONLOptions{Path: r.opt.Errors, Keep: r.opt.Dir, Rows: sinks.Rows(r.spec.Frozen.Rows), FS: r.fs}
+	return sinks.JSONLOptions{Path: r.opt.Errors, Keep: r.opt.Dir, Rows: r.kind(), FS: r.fs}
 }
 
 // makeFiles makes the empty files of a run that has just begun. A crash may have left some of them.

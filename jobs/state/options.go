@@ -105,8 +105,11 @@ func (o *Options) complete() error {
 	if f := o.Frozen.Format; f != JSONL && f != Parquet {
 		errs = append(errs, fmt.Errorf("format %q is neither %s nor %s", f, JSONL, Parquet))
 	}
-	if !sinks.Rows(o.Frozen.Rows).Valid() {
-		errs = append(errs, fmt.Errorf("rows %q is neither %s nor %s", o.Frozen.Rows, sinks.Full, sinks.Lean))
+	switch rows := sinks.Rows(o.Frozen.Rows); {
+	case !rows.Valid():
+		errs = append(errs, fmt.Errorf("rows %q is none of %s", rows, strings.Join(sinks.Kinds(), ", ")))
+	case o.Frozen.Format == Parquet && !rows.HasPlace():
+		errs = append(errs, fmt.Errorf("rows %q cannot be columns of a Parquet file: only %s and %s can", rows, sinks.Full, sinks.Lean))
 	}
 	names := map[string]bool{}
 	for _, s := range o.Frozen.Input {

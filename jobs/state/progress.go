@@ -53,6 +53,8 @@ type progress struct {
 
 	sessions []Session
 	used     history
+
+	order *order // nil where the rows say themselves where they belong
 }
 
 func newProgress(now time.Time) *progress {
@@ -86,6 +88,9 @@ func (p *progress) apply(e *entry) error {
 		return p.commit(e)
 	case entryRound:
 		p.round, p.roundOpen, p.roundStart = e.Round, true, p.errors.Size
+		if p.order != nil {
+			p.order.roundStart = len(p.order.errors)
+		}
 		p.todo, p.again = p.failed.Clone(), roaring64.New()
 		p.finished, p.rewriting = false, nil
 	case entrySealed:
@@ -93,6 +98,9 @@ func (p *progress) apply(e *entry) error {
 	case entryRewriting:
 		p.rewriting = e.Errors
 	case entryClosed:
+		if p.order != nil {
+			p.order.closed(p)
+		}
 		if e.Errors != nil {
 			p.errors = *e.Errors
 		}
@@ -137,6 +145,9 @@ func (p *progress) commit(e *entry) error {
 			}
 			return nil
 		})
+	}
+	if p.order != nil {
+		p.order.commit(e)
 	}
 	if e.Output != nil {
 		p.output = *e.Output

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/batchrun/batchrun/sinks"
 )
 
 // Random jobs, cut short again and again at random steps in random ways, over a first pass and two retry rounds,
@@ -19,12 +21,17 @@ func TestRandomCrashes(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(uint64(seed), 7))
 			format := []string{JSONL, Parquet}[rnd.IntN(2)]
+			kind := sinks.Full
+			if format == JSONL {
+				kind = sinks.Rows(sinks.Kinds()[rnd.IntN(len(sinks.Kinds()))])
+			}
 			fate := make([]int, 200) // the round in which a record succeeds; 9 never, 10 rejected
 			for i := range fate {
 				fate[i] = []int{0, 0, 0, 1, 2, 3, 9, 10}[rnd.IntN(8)]
 			}
 			shape := func(dir string) *job {
 				j := newJobIn(dir, format)
+				j.rows = kind
 				j.n, j.batch = int64(2+seed%60), 1+seed%9
 				j.fail = func(pos int64, round int) string {
 					switch {

@@ -259,6 +259,10 @@ func (r *Run) sort(batch []*pipeline.Result) (e *entry, results, faults []*pipel
 		}
 		faults = append(faults, res)
 	}
+	if r.p.order != nil {
+		inOrder(results)
+		inOrder(faults)
+	}
 	used := usedBy(batch)
 	e = &entry{
 		Type: entryCommit, At: r.now(),

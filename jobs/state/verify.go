@@ -188,6 +188,9 @@ func (v *verifier) readState() error {
 	v.Holder = heldBy(v.opt.Dir)
 	v.first = firstPositions(s.Frozen.Input)
 	p := newProgress(s.Created)
+	if !v.kind().HasPlace() {
+		p.order = &order{keepOutput: true}
+	}
 	name := filepath.Join(v.opt.Dir, journalName)
 	file, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -231,6 +234,11 @@ func (v *verifier) readOutput(ctx context.Context) error {
 		parquet = v.spec.Frozen.Format == Parquet
 	}
 	row := func(place string, number int64, r *sinks.Row) error {
+		if v.ordered() && !v.place(r, v.p.order.results, number) {
+			v.Succeeded++
+			v.differ("%s:%d: a result the journal does not count", place, number)
+			return nil
+		}
 		return v.result(fmt.Sprintf("%s:%d", place, number), number, r)
 	}
 	if !parquet {
@@ -321,8 +329,10 @@ func (v *verifier) eachRow(ctx context.Context, path string, size int64, f func(
 			return err
 		}
 		number++
-		row, err := sinks.ParseRow(line)
+		row, err := v.parse(line)
 		switch {
+		case errors.Is(err, errNeedsState):
+			return fmt.Errorf("%s:%d: %w", path, number, err)
 		case err != nil:
 			v.differ("%s:%d: %v", path, number, err)
 		case !bytes.HasSuffix(line, []byte("\n")):
@@ -342,6 +352,7 @@ func (v *verifier) result(place string, number int64, r *sinks.Row) error {
 	switch {
 	case r.Error != nil:
 		v.differ("%s: %s:%d: an error row among the results", place, r.Source, r.Line)
+	case v.kind() == sinks.Text && r.HasText: // it has nothing else
 	case r.ModelOutput == nil || !r.HasText:
 		v.differ("%s: %s:%d: a result without modelOutput or text", place, r.Source, r.Line)
 	case !sinks.ValidJSON(r.ModelOutput):
@@ -363,6 +374,11 @@ func (v *verifier) readErrors(ctx context.Context) error {
 	}
 	return v.eachRow(ctx, v.opt.Errors, size, func(number, offset int64, r *sinks.Row) error {
 		place := fmt.Sprintf("%s:%d", v.opt.Errors, number)
+		if v.ordered() && !v.place(r, v.p.order.errors, number) {
+			v.Failed++
+			v.differ("%s: an error the journal does not count", place)
+			return nil
+		}
 		if pos, ok := v.position(r); ok {
 			if v.p.roundOpen && offset < v.p.roundStart && v.p.again.Contains(uint64(pos)) {
 				return nil // the round has a newer row, and will drop this one when it closes
@@ -384,6 +400,48 @@ func (v *verifier) readErrors(ctx context.Context) error {
 		}
 		return v.add(kindError, r.Source, r.Line, number, r.RecordID, r.HasID)
 	})
+}
+
+// errNeedsState is a row whose place only the journal tells, where there is none.
+var errNeedsState = errors.New("rows of this kind do not say where their records stand: verify them beside the run's state directory")
+
+// kind is the kind of rows, as far as the state tells.
+func (v *verifier) kind() sinks.Rows {
+	if v.spec == nil {
+		return ""
+	}
+	return sinks.Rows(v.spec.Frozen.Rows)
+}
+
+// ordered tells whether the journal has to say where rows belong.
+func (v *verifier) ordered() bool { return v.p != nil && v.p.order != nil }
+
+// parse reads a row of the kind that the run writes.
+func (v *verifier) parse(line []byte) (*sinks.Row, error) {
+	if v.spec != nil && v.kind().HasPlace() {
+		return sinks.ParseRow(line)
+	}
+	row, kind, err := sinks.ParseAnyRow(line)
+	switch {
+	case v.spec == nil && (err != nil || kind.HasPlace()):
+		return sinks.ParseRow(line)
+	case err != nil:
+		return nil, err
+	case !v.ordered(): // no state, or its journal is damaged
+		return nil, errNeedsState
+	case kind != v.kind() && !(row.Error != nil && kind == sinks.Text): // an error row may have nothing that tells
+		return nil, fmt.Errorf("a row of the kind %s among those of the kind %s", kind, v.kind())
+	}
+	return row, nil
+}
+
+// place says where the record of the number-th row stands; false past the end of what the journal counts.
+func (v *verifier) place(r *sinks.Row, order []int64, number int64) (ok bool) {
+	if number > int64(len(order)) {
+		return false
+	}
+	r.Source, r.Line, ok = places(v.spec.Frozen.Input).at(order[number-1])
+	return ok
 }
 
 // position tells where the record of a row stands; ok is false without a journal, or if the source is none of

@@ -3,11 +3,14 @@ package state
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/batchrun/batchrun/sinks"
 )
 
 // Whatever is wrong with the files is told with its place, with the state directory and without it.
@@ -76,6 +79,61 @@ func TestVerifyFinds(t *testing.T) {
 				all := strings.ReplaceAll(strings.Join(v.Differences, "\n"), j.dir, "DIR")
 				if !withState && (!strings.Contains(all, tt.want) || v.Total != tt.total) {
 					t.Errorf("want %d differences, one is %q, got %d:\n%s", tt.total, tt.want, v.Total, all)
+				}
+			})
+		}
+	}
+}
+
+// Rows that do not say where they belong are held against the journal's order, after a retry round as well.
+func TestVerifyFindsInForeignRows(t *testing.T) {
+	swap := func(b []byte) []byte {
+		lines := bytes.SplitAfter(b, []byte("\n"))
+		lines[0], lines[1] = lines[1], lines[0]
+		return bytes.Join(lines, nil)
+	}
+	tests := map[string]struct {
+		edit func([]byte) []byte
+		want string
+	}{
+		"nothing":        {func(b []byte) []byte { return b }, ""},
+		"a row is gone":  {func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] }, "its recordId is not that of the line"},
+		"two rows moved": {swap, "a.jsonl:1: DIR/out.jsonl:1: its recordId is not that of the line"},
+		"one row more":   {func(b []byte) []byte { return append(b, b[:bytes.IndexByte(b, '\n')+1]...) }, "past what the journal counts"},
+		"another kind": {func(b []byte) []byte {
+			return append([]byte(`{"recordId":"r0","source":"a.jsonl","line":1}`), b[bytes.IndexByte(b, '\n'):]...)
+		}, "a row of the kind full among those of the kind"},
+		"no row": {func(b []byte) []byte { return append([]byte(`{}`), b[bytes.IndexByte(b, '\n'):]...) }, "DIR/out.jsonl:1: not a row"},
+	}
+	for _, kind := range []sinks.Rows{sinks.Bedrock, sinks.OpenAI, sinks.Anthropic, sinks.Text} {
+		for name, tt := range tests {
+			t.Run(string(kind)+"/"+name, func(t *testing.T) {
+				j := newJob(t, JSONL)
+				j.rows = kind
+				finished(t, j)
+				opt := j.options(nil)
+				opt.RetryFailed = true
+				if err := j.run(opt, 0, func(int64) {}); err != nil {
+					t.Fatal(err)
+				}
+				data, err := os.ReadFile(opt.Output)
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, opt.Output, string(tt.edit(bytes.Clone(data))))
+				v, err := Verify(context.Background(), VerifyOptions{Output: opt.Output, Lines: j.lines})
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := strings.ReplaceAll(strings.Join(v.Differences, "\n"), j.dir, "DIR")
+				if v.OK() != (tt.want == "") || !strings.Contains(all, tt.want) {
+					t.Errorf("OK %v, want %q in\n%s", v.OK(), tt.want, all)
+				}
+				if err := os.RemoveAll(opt.Output + ".batchrun"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := Verify(context.Background(), VerifyOptions{Output: opt.Output, Lines: j.lines}); tt.want == "" && !errors.Is(err, errNeedsState) {
+					t.Errorf("without its state: %v", err)
 				}
 			})
 		}
