@@ -67,7 +67,12 @@ func newJob(spec Spec, env Env) (*job, error) {
 	if err != nil {
 		return nil, refuse(err)
 	}
-	return &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}, nil
+	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
+	if from.template, j.template, err = loadTemplate(spec.Template); err != nil {
+		return nil, refuse(err)
+	}
+	from.notice = j.printer.Note
+	return j, nil
 }
 
 // placesExist checks that the folders of what is written are there. They are not made: a typing error would be.
@@ -109,6 +114,7 @@ type job struct {
 	env      Env
 	from     *sources
 	family   string
+	template string // its text, "" for none
 	printer  *report.Printer
 	model    *bedrock.Model
 	state    *state.Run   // nil for a stream of rows
@@ -234,10 +240,14 @@ func (j *job) open(in []state.Source, inputErr error) error {
 // frozen is what may not change between the sessions of a run.
 func (j *job) frozen(in []state.Source) state.Frozen {
 	format, _ := j.spec.OutputFormat() // validated
-	return state.Frozen{
+	f := state.Frozen{
 		Input: in, Model: j.spec.Model, Family: j.family, API: "invoke-stream",
 		MaxTokens: j.spec.MaxTokens, Format: format, Rows: j.spec.Rows,
 	}
+	if j.template != "" {
+		f.Defaults = map[string]string{"template": templateMark(j.template)}
+	}
+	return f
 }
 
 // settings is what may change, for the log of sessions.

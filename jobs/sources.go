@@ -28,6 +28,8 @@ type sources struct {
 	stdin  bool
 	whole  bool          // the standard input was read to its end in an earlier session
 	prints []input.Print // none for the standard input
+	template *input.Template // nil: lines say themselves what they are
+	notice   func(string)    // is told which forms of lines there are
 	// scanned is a temporary file with the hashes of a first scan, until the state directory is there.
 	scanned *os.File
 }
@@ -187,7 +189,7 @@ func (s *sources) records() (n int64, known bool) {
 // open starts the reader. Dir is the state directory, "" for a run without one.
 func (s *sources) open(dir string, strict bool, stdin io.Reader, skip func(int64) bool) (*reader, error) {
 	r := &reader{dir: dir, stdin: s.stdin}
-	opt := input.Options{Files: s.files, Stdin: stdin, Skip: skip, Strict: strict}
+	opt := input.Options{Files: s.files, Stdin: stdin, Skip: skip, Strict: strict, Template: s.template, Notice: s.notice}
 	if dir != "" {
 		if err := r.openHashes(&opt, s.whole); err != nil {
 			return nil, errors.Join(err, r.Close())

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/batchrun/batchrun/sinks"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
 )
@@ -26,10 +27,11 @@ type Spec struct {
 	Input  []string // paths, globs or "-"; none is the standard input
 	Output string   // path, or "-" for rows on the standard output
 	Format string   // jsonl or parquet; "" by the name of Output
-	Rows   string   // full or lean
+	Rows   string   // one of sinks.Kinds
 	Errors string   // "" for STEM.errors.jsonl: ErrorsPath
 	State  string   // "" for OUTPUT.batchrun: StatePath
 
+	Template string // Go template of the prompt, or @FILE with one; "" for lines that say themselves what they are
 	Model       string // model id, inference profile or ARN
 	Family      string // "" to tell it by Model
 	Region      string // "" as the AWS CLI finds it
@@ -134,6 +136,11 @@ var settings = []setting{
 		name: "output", short: "o", at: func(s *Spec) any { return &s.Output },
 		help:    "`path` for the results, .jsonl or .parquet; - writes rows to standard output, without state or resume (required)",
 		pattern: plainText, what: "a path",
+	},
+	{
+		name: "template", at: func(s *Spec) any { return &s.Template },
+		help: "`Go template` of the prompt, or @FILE with one; every line of the input is then a row of columns: 'Q: {{.question}}'",
+		auto: "off", pattern: regexp.MustCompile(`^[^\x00]+$`), what: "a Go template, or @FILE", check: checkTemplate,
 	},
 	{
 		name: "model", short: "m", at: func(s *Spec) any { return &s.Model },
@@ -253,7 +260,8 @@ var settings = []setting{
 	},
 	{
 		name: "rows", at: func(s *Spec) any { return &s.Rows },
-		help: "`kind` of rows: full, or lean, which leaves modelInput out", words: []string{"full", "lean"},
+		help: "`kind` of rows: full; lean, which leaves modelInput out; as other programs have them: bedrock, openai, anthropic; or text",
+		words: sinks.Kinds(),
 	},
 	{
 		name: "strict", at: func(s *Spec) any { return &s.Strict },
@@ -575,6 +583,9 @@ func (s *Spec) Validate() error {
 		fault("output", "required: give -o FILE.jsonl or FILE.parquet, or output: in the job file")
 	} else if _, err := s.OutputFormat(); err != nil {
 		fault("output", "%v", err)
+	}
+	if format, err := s.OutputFormat(); err == nil && format == "parquet" && !sinks.Rows(s.Rows).HasPlace() && sinks.Rows(s.Rows).Valid() {
+		fault("rows", "%s rows cannot be columns of a Parquet file: give an output that ends in .jsonl, or --rows full or lean", s.Rows)
 	}
 	stdin := 0
 	for _, in := range s.Input {

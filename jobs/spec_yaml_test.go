@@ -169,7 +169,7 @@ func TestSchemaAgreesWithLoad(t *testing.T) {
 	good := []string{
 		"", "model: a\n", "input: a\n", "input: [a, b]\n", "http-version: 2\n", "http-version: '2'\n", "http-version: 1.1\n",
 		"http-version: 2.0\n", "concurrency: 10000\n", "concurrency: 32.0\n", "rpm: 0\n", "burndown: 2.5\n", "timeout: 1h2m3.5s\n",
-		"drain: .5m\n", "max-buffer: 1000\n", "max-buffer: 1.5GB\n", "strict: false\n", "format: parquet\n", "rows: lean\n",
+		"drain: .5m\n", "max-buffer: 1000\n", "max-buffer: 1.5GB\n", "strict: false\n", "format: parquet\n", "rows: lean\n", "rows: openai\n", "template: 'Q: {{.q}}'\n", "template: |\n  Q: {{.q}}\n  A:\n",
 		"metrics-addr: 127.0.0.1:9\n", "endpoint-url: http://[::1]:80/a\n", "model: arn:aws:bedrock:us-east-1:1:provisioned-model/abc\n",
 		"output: über uns.jsonl\n", "idle-timeout: 5µs\n", "burndown: 0\n",
 	}
