@@ -24,10 +24,10 @@ var private *atomicfile.FS
 
 // sources is the input of a run, and what is remembered of it from one session to the next.
 type sources struct {
-	files  []input.File
-	stdin  bool
-	whole  bool          // the standard input was read to its end in an earlier session
-	prints []input.Print // none for the standard input
+	files    []input.File
+	stdin    bool
+	whole    bool            // the standard input was read to its end in an earlier session
+	prints   []input.Print   // none for the standard input
 	template *input.Template // nil: lines say themselves what they are
 	notice   func(string)    // is told which forms of lines there are
 	// scanned is a temporary file with the hashes of a first scan, until the state directory is there.

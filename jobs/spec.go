@@ -31,7 +31,7 @@ type Spec struct {
 	Errors string   // "" for STEM.errors.jsonl: ErrorsPath
 	State  string   // "" for OUTPUT.batchrun: StatePath
 
-	Template string // Go template of the prompt, or @FILE with one; "" for lines that say themselves what they are
+	Template    string // Go template of the prompt, or @FILE with one; "" for lines that say themselves what they are
 	Model       string // model id, inference profile or ARN
 	Family      string // "" to tell it by Model
 	Region      string // "" as the AWS CLI finds it
@@ -260,7 +260,7 @@ var settings = []setting{
 	},
 	{
 		name: "rows", at: func(s *Spec) any { return &s.Rows },
-		help: "`kind` of rows: full; lean, which leaves modelInput out; as other programs have them: bedrock, openai, anthropic; or text",
+		help:  "`kind` of rows: full; lean, which leaves modelInput out; as other programs have them: bedrock, openai, anthropic; or text",
 		words: sinks.Kinds(),
 	},
 	{

@@ -55,6 +55,12 @@ func loadTemplate(spec string) (t *input.Template, text string, err error) {
 	return t, text, nil
 }
 
+// LoadTemplate reads a template as --template has it: its text, or @FILE; nil for "".
+func LoadTemplate(spec string) (*input.Template, error) {
+	t, _, err := loadTemplate(spec)
+	return t, err
+}
+
 // templateMark is how a run remembers its template: itself where it is short, so that a difference can be read.
 func templateMark(text string) string {
 	if len(text) <= 120 {

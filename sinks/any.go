@@ -353,3 +353,31 @@ func (t *RowTiming) timing() pipeline.Timing {
 		ServerFirstByte: d(t.ServerFirstByteMs), ServerTotal: d(t.ServerTotalMs),
 	}
 }
+
+// Members yields the members of a JSON object as they stand, names with their quotes. It stops at what is not JSON.
+func Members(object []byte) func(yield func(name, value []byte) bool) {
+	return func(yield func(name, value []byte) bool) {
+		i := skipSpace(object, 0)
+		if i >= len(object) || object[i] != '{' {
+			return
+		}
+		for i = skipSpace(object, i+1); i < len(object) && object[i] == '"'; i = skipSpace(object, i+1) {
+			end, err := skipString(object, i)
+			if err != nil {
+				return
+			}
+			name := object[i:end]
+			i = skipSpace(object, end)
+			if i >= len(object) || object[i] != ':' {
+				return
+			}
+			i = skipSpace(object, i+1)
+			if end, err = skipValue(object, i); err != nil || !yield(name, object[i:end]) {
+				return
+			}
+			if i = skipSpace(object, end); i >= len(object) || object[i] != ',' {
+				return
+			}
+		}
+	}
+}

@@ -54,7 +54,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &jobs.ExitError{Code: jobs.ExitUsage, Err: err, Advice: fmt.Sprintf("see %s --help", cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(), planCommand(), verifyCommand(), limitsCommand(), demoCommand(), simulateCommand(), schemaCommand(), versionCommand())
+	root.AddCommand(runCommand(), planCommand(), verifyCommand(), limitsCommand(), convertCommand(), demoCommand(), simulateCommand(), schemaCommand(), versionCommand())
 	for _, cmd := range root.Commands() {
 		usageErrors(cmd)
 	}

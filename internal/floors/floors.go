@@ -13,6 +13,7 @@ var Table = map[string]int{
 
 	"jobs":         3, // a job as the user means it: spec, run, resume
 	"jobs/bench":   3,
+	"jobs/convert": 3, // files from one published format into another
 	"jobs/eval":    3,
 	"jobs/learned": 3, // what is remembered of quotas between runs
 	"jobs/limits":  3, // what the limiter saw and did, as a file

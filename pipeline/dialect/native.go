@@ -153,3 +153,36 @@ func eachMember(w *walk, path string, raw []byte, f func(key string, at span)) {
 		return true
 	})
 }
+
+// Guess tells in whose words a modelInput is that belongs to a model's own format: Anthropic for Claude, Converse for Converse and
+// Nova, OpenAI for those that speak it. ok is false for the raw prompts of other families.
+func Guess(raw []byte) (d pipeline.Dialect, ok bool) {
+	if LooksConverse(raw) {
+		return pipeline.Converse, true
+	}
+	w, has := walk{}, map[string]bool{}
+	eachMember(&w, "", raw, func(key string, _ span) { has[key] = true })
+	switch {
+	case w.fault != nil || !has["messages"]:
+		return pipeline.Invoke, false
+	case has["anthropic_version"]:
+		return pipeline.Anthropic, true
+	case has["schemaVersion"]:
+		return pipeline.Converse, true
+	}
+	return pipeline.OpenAI, true
+}
+
+// Model is the model that a body names, "" for none.
+func Model(raw []byte) string {
+	r := reader{}
+	name := ""
+	if jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true)) {
+		eachMember(&r.walk, "", raw, func(key string, at span) {
+			if key == "model" {
+				name = r.member("", raw, "model")
+			}
+		})
+	}
+	return name
+}

@@ -1,0 +1,244 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/sinks"
+)
+
+func write(t testing.TB, dir, name, content string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// to converts one file and returns where the output is.
+func to(t testing.TB, in, kind, name string, more ...func(*Options)) (string, Result) {
+	t.Helper()
+	opt := Options{Inputs: []string{in}, Output: filepath.Join(filepath.Dir(in), name), To: kind}
+	for _, f := range more {
+		f(&opt)
+	}
+	res, err := Run(context.Background(), opt)
+	if err != nil {
+		t.Fatalf("to %s: %v", kind, err)
+	}
+	return opt.Output, res
+}
+
+const claude = "anthropic.claude-3-haiku-20240307-v1:0"
+
+// TestRoundTrip100k takes 100,000 requests from OpenAI's format through every other one and back, and 100,000 rows through
+// Parquet and back: nothing is lost, and nothing has another order.
+func TestRoundTrip100k(t *testing.T) {
+	n := 100_000
+	if testing.Short() {
+		n = 2_000
+	}
+	dir := t.TempDir()
+	var b bytes.Buffer
+	for i := range n {
+		body := map[string]any{"model": "m", "max_tokens": 1 + i%4096, "messages": []any{
+			map[string]string{"role": "system", "content": fmt.Sprintf("Be brief, %d.", i%7)},
+			map[string]string{"role": "user", "content": fmt.Sprintf("Question %d: \"quotes\", \n, \u2028, 日本, %s", i, strings.Repeat("x", i%50))},
+		}}
+		switch i % 5 {
+		case 1:
+			body["temperature"], body["stop"] = 0.5, []string{"END"}
+		case 2:
+			body["messages"] = append(body["messages"].([]any), map[string]string{"role": "assistant", "content": "Hm."}, map[string]string{"role": "user", "content": "And?"})
+		case 3:
+			body["tools"] = []any{map[string]any{"type": "function", "function": map[string]any{"name": "f", "parameters": map[string]string{"type": "object"}}}}
+		}
+		line, err := json.Marshal(map[string]any{"custom_id": fmt.Sprintf("r-%d", i), "method": "POST", "url": "/v1/chat/completions", "body": body, "team": i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(append(line, '\n'))
+	}
+	in := write(t, dir, "in.jsonl", b.String())
+	model := func(o *Options) { o.Model = "m" }
+	at := in
+	for i, kind := range []string{Anthropic, Chat, Converse, Bedrock, OpenAI} {
+		var res Result
+		use := model
+		if kind == Bedrock {
+			use = func(o *Options) { o.Model = claude }
+		}
+		if at, res = to(t, at, kind, fmt.Sprintf("%d.jsonl", i), use); res != (Result{Read: int64(n), Converted: int64(n)}) {
+			t.Fatalf("%s: %+v", kind, res)
+		}
+	}
+	was, is := strings.Split(b.String(), "\n"), strings.Split(read(t, at), "\n")
+	if len(was) != len(is) {
+		t.Fatalf("%d lines, were %d", len(is), len(was))
+	}
+	for i := range was[:n] {
+		var x, y any
+		if json.Unmarshal([]byte(was[i]), &x) != nil || json.Unmarshal([]byte(is[i]), &y) != nil {
+			t.Fatalf("line %d: not JSON: %s", i+1, is[i])
+		}
+		if !reflect.DeepEqual(x, y) {
+			t.Fatalf("line %d (-was +is):\n%s", i+1, cmp.Diff(x, y))
+		}
+	}
+
+	b.Reset()
+	for i := range n {
+		rec := &pipeline.Record{ID: fmt.Sprintf("r%d", i), Source: "in.jsonl", Line: int64(i + 1), Metadata: json.RawMessage(fmt.Sprintf(`{"want": %d}`, i))}
+		b.Write(sinks.AppendRow(nil, &pipeline.Result{
+			Record: rec, ModelID: claude, Attempts: 1 + i%3, Request: &pipeline.Request{Record: rec, Body: json.RawMessage(`{"max_tokens": 5}`)},
+			Response: &pipeline.Response{
+				Output: json.RawMessage(fmt.Sprintf(`{"type":"message","content":[{"type":"text","text":"answer %d"}]}`, i)), Text: fmt.Sprintf("answer %d", i),
+				StopReason: "end_turn", RequestID: fmt.Sprint("q", i), Usage: pipeline.Usage{InputTokens: int64(i), OutputTokens: 3, CacheReadInputTokens: 1},
+			},
+			Timing: pipeline.Timing{
+				Started: time.Date(2026, 1, 2, 3, 4, 5, i*1000, time.UTC), Queued: time.Duration(i) * time.Microsecond, Connect: 0, FirstToken: 210400 * time.Microsecond,
+				FirstText: -1, Total: time.Second + time.Duration(i)*time.Microsecond, Elapsed: time.Hour, InterTokenP50: 1, InterTokenMax: -1, ServerFirstByte: time.Millisecond, ServerTotal: -1,
+			},
+		}, sinks.Full))
+	}
+	rows := write(t, dir, "rows.jsonl", b.String())
+	parquet, _ := to(t, rows, "full", "rows.parquet")
+	back, res := to(t, parquet, "full", "back.jsonl")
+	if res.Converted != int64(n) || read(t, back) != b.String() {
+		t.Errorf("%+v: the rows are not what they were", res)
+	}
+}
+
+// TestErrorsGoAside keeps what cannot be said, and rows that are errors, in a file of their own.
+func TestErrorsGoAside(t *testing.T) {
+	dir := t.TempDir()
+	in := write(t, dir, "in.jsonl", `{"custom_id":"a","body":{"messages":[{"role":"user","content":"Hi"}]}}`+"\n"+
+		`{"custom_id":"b","body":{"messages":[{"role":"user","content":"Hi"}],"seed":7}}`+"\n\nnot json\n"+
+		`{"id":"d","prompt":"Hi","body":{}}`+"\n"+`{"id":"e","prompt":"Hi","params":{}}`+"\n")
+	out, res := to(t, in, Anthropic, "out.jsonl", func(o *Options) { o.Model = "m" })
+	if want := (Result{Read: 5, Converted: 2, Errors: 3, ErrorsPath: filepath.Join(dir, "out.errors.jsonl")}); res != want {
+		t.Errorf("%+v, want %+v", res, want)
+	}
+	want := `{"custom_id":"a","params":{"model":"m","max_tokens":4096,"messages":[{"role":"user","content":"Hi"}]}}` + "\n" +
+		`{"custom_id":"d","params":{"model":"m","max_tokens":4096,"messages":[{"role":"user","content":"Hi"}]},"body":{}}` + "\n"
+	if got := read(t, out); got != want {
+		t.Errorf("%s", got)
+	}
+	errs := read(t, filepath.Join(dir, "out.errors.jsonl"))
+	for _, want := range []string{":2:1: body.seed: ", ":4:2: invalid JSON", `\"params\": the field would get a meaning`} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("no %s in\n%s", want, errs)
+		}
+	}
+}
+
+// TestRows turns the rows of one program into those of another.
+func TestRows(t *testing.T) {
+	dir := t.TempDir()
+	in := write(t, dir, "job.jsonl.out", `{"recordId":"1","modelInput":{"inputText":"a"},"modelOutput":{"inputTextTokenCount":8,"results":[{"tokenCount":3,"outputText":"blue","completionReason":"FINISH"}]}}`+"\n"+
+		`{"recordId":"2","modelInput":{"inputText":"b"},"error":{"errorCode":400,"errorMessage":"bad request"}}`+"\n")
+	out, res := to(t, in, "openai", "out.jsonl", func(o *Options) { o.Model = "titan" })
+	if res.Converted != 1 || res.Errors != 1 || !strings.Contains(read(t, out), `"custom_id":"1","response":{"status_code":200`) ||
+		!strings.Contains(read(t, res.ErrorsPath), `"custom_id":"2","response":{"status_code":400`) {
+		t.Errorf("%+v\n%s", res, read(t, out))
+	}
+	table, _ := to(t, in, "full", "out.parquet", func(o *Options) { o.Errors = filepath.Join(dir, "e2") })
+	text, _ := to(t, table, "text", "text.jsonl")
+	if got := read(t, text); got != `{"recordId":"1","text":"blue"}`+"\n" {
+		t.Error(got)
+	}
+}
+
+// TestRefused writes nothing where it was asked for what makes no sense, or stops on the way.
+func TestRefused(t *testing.T) {
+	row, request := `{"recordId":"1","modelOutput":{}}`, `{"prompt":"x"}`
+	tests := map[string]struct {
+		in   string
+		opt  Options
+		want string
+	}{
+		"an unknown kind":         {request, Options{To: "csv", Output: "o.jsonl"}, `--to is "csv", expected one of converse, chat, full`},
+		"no output":               {request, Options{To: OpenAI}, "no output"},
+		"Parquet of requests":     {request, Options{To: OpenAI, Output: "o.parquet"}, "openai cannot be columns of a Parquet file"},
+		"rows to chat":            {row, Options{To: Chat, Output: "o.jsonl"}, "holds rows, and --to chat is for requests"},
+		"requests to text":        {request, Options{To: "text", Output: "o.jsonl"}, "holds requests, and --to text is for rows"},
+		"Bedrock without a model": {request, Options{To: Bedrock, Output: "o.jsonl"}, "in the format of a model"},
+		"an unknown model":        {request, Options{To: Bedrock, Output: "o.jsonl", Model: "x"}, "does not tell its family"},
+		"both":                    {request + "\n" + row, Options{To: OpenAI, Output: "o.jsonl", Model: "m"}, "in.jsonl:2: a row, and what came before is not"},
+		"a broken row":            {row + "\n{", Options{To: OpenAI, Output: "o.jsonl"}, "in.jsonl:2: not a row"},
+		"an output that exists":   {row, Options{To: OpenAI, Output: "in.jsonl"}, "exists already"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Chdir(dir)
+			write(t, dir, "in.jsonl", tt.in)
+			tt.opt.Inputs = []string{"in.jsonl"}
+			_, err := Run(context.Background(), tt.opt)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 1 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+	dir := t.TempDir()
+	in := write(t, dir, "in.jsonl", request)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("stop")
+	cancel(stop)
+	if _, err := Run(ctx, Options{Inputs: []string{in}, Output: filepath.Join(dir, "o.jsonl"), To: OpenAI}); !errors.Is(err, stop) {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+// FuzzConvert turns any line into every kind: what comes out is JSON, one line each, and nothing goes missing.
+func FuzzConvert(f *testing.F) {
+	f.Add(`{"custom_id":"a","body":{"messages":[{"role":"user","content":"Hi"}]},"x":1}`)
+	f.Add(`{"recordId":"1","modelInput":{"inputText":"a"},"modelOutput":{}}`)
+	f.Add(`{"custom_id":"a","result":{"type":"expired"}}`)
+	f.Fuzz(func(t *testing.T, line string) {
+		if strings.ContainsAny(line, "\n\r") || strings.HasPrefix(line, "PAR1") {
+			t.Skip()
+		}
+		dir := t.TempDir()
+		in := write(t, dir, "in.jsonl", line)
+		for _, kind := range Kinds() {
+			opt := Options{Inputs: []string{in}, Output: filepath.Join(dir, kind+".jsonl"), To: kind, Model: claude}
+			res, err := Run(context.Background(), opt)
+			if err != nil {
+				continue
+			}
+			if res.Read != res.Converted+res.Errors {
+				t.Errorf("%s: %+v", kind, res)
+			}
+			got := read(t, opt.Output)
+			if int64(strings.Count(got, "\n")) != res.Converted || got != "" && !sinks.ValidJSON([]byte(got)) {
+				t.Errorf("%s: %s becomes %q", kind, line, got)
+			}
+		}
+	})
+}
