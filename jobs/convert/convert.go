@@ -1,7 +1,7 @@
 // Package convert turns files of requests, and files of rows, from one published format into another.
 //
 // [Run] reads files of either kind: requests in any of the forms that package pipeline/input knows, or rows of any of the kinds
-// that package sinks knows, Parquet included. Which of both a file has, its first line tells, and all lines of all files must be alike.
+// that package sinks knows, Parquet included; of any other Parquet file each row is a line, with a member for each column. Which of both a file has, its first line tells, and all lines of all files must be alike.
 // The output appears whole or not at all. What cannot be said in the new format, and rows that are errors, go to an errors file.
 package convert
 
@@ -192,7 +192,15 @@ func isParquet(path string) bool {
 	return string(magic[:n]) == "PAR1"
 }
 
+// readParquet reads a file of rows, or any other table, whose rows are lines then.
 func (c *converter) readParquet(ctx context.Context, f input.File) error {
+	rows, err := sinks.HoldsRows(f.Path)
+	if err != nil {
+		return err
+	}
+	if !rows {
+		return c.readTable(ctx, f)
+	}
 	if err := c.alike(f.Name, 1, true); err != nil {
 		return err
 	}
@@ -207,6 +215,23 @@ func (c *converter) readParquet(ctx context.Context, f input.File) error {
 		}
 		if err != nil {
 			return fmt.Errorf("%s: row %d: %w", f.Name, line, err)
+		}
+	}
+	return nil
+}
+
+func (c *converter) readTable(ctx context.Context, f input.File) error {
+	line := int64(0)
+	for text, err := range sinks.ParquetTable(f.Path) {
+		line++
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: row %d: %w", f.Name, line, err)
+		}
+		if err := c.line(f.Name, line, text); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -429,10 +454,10 @@ type errorFile struct {
 }
 
 func (e *errorFile) add(res *pipeline.Result, kind sinks.Rows) error {
-	if e.path == "" {
+	if e.path == "" && e.w == nil {
 		return fmt.Errorf("%s: %s: %s", res.Record.Place(), res.Err.Type, res.Err.Message)
 	}
-	if e.file == nil {
+	if e.w == nil {
 		if _, err := os.Lstat(e.path); err == nil {
 			return &UsageError{e.path + ": exists already, and there are lines for it", "name another with --errors, or move it away"}
 		}

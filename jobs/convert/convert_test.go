@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/input"
 	"github.com/batchrun/batchrun/sinks"
 )
 
@@ -171,6 +174,33 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// TestParquetTable makes requests of a table that somebody else has written.
+func TestParquetTable(t *testing.T) {
+	type row struct {
+		ID       int64    `parquet:"id"`
+		Question *string  `parquet:"question,optional"`
+		Choices  []string `parquet:"choices,list"`
+	}
+	dir := t.TempDir()
+	question := "Say \"hi\"?"
+	table := filepath.Join(dir, "table.parquet")
+	if err := parquet.WriteFile(table, []row{{1, &question, []string{"a", "b"}}, {2, nil, nil}}); err != nil {
+		t.Fatal(err)
+	}
+	template, err := input.ParseTemplate("{{.question}}{{range .choices}} {{.}}{{end}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, res := to(t, table, Chat, "out.jsonl", func(o *Options) { o.Template = template })
+	want := `{"recordId":"1","messages":[{"role":"user","content":"Say \"hi\"? a b"}],"choices":["a","b"],"question":"Say \"hi\"?"}` + "\n"
+	if got := read(t, out); got != want || res.Errors != 1 || !strings.Contains(read(t, res.ErrorsPath), `column \"question\" is missing or null`) {
+		t.Errorf("%+v: %s", res, got)
+	}
+	if _, err := Run(context.Background(), Options{Inputs: []string{table}, Output: filepath.Join(dir, "x.jsonl"), To: "full"}); err == nil {
+		t.Error("a table passes as rows")
+	}
+}
+
 // TestRefused writes nothing where it was asked for what makes no sense, or stops on the way.
 func TestRefused(t *testing.T) {
 	row, request := `{"recordId":"1","modelOutput":{}}`, `{"prompt":"x"}`
@@ -221,23 +251,29 @@ func FuzzConvert(f *testing.F) {
 	f.Add(`{"recordId":"1","modelInput":{"inputText":"a"},"modelOutput":{}}`)
 	f.Add(`{"custom_id":"a","result":{"type":"expired"}}`)
 	f.Fuzz(func(t *testing.T, line string) {
-		if strings.ContainsAny(line, "\n\r") || strings.HasPrefix(line, "PAR1") {
+		if strings.ContainsAny(line, "\n\r") || strings.TrimSpace(line) == "" {
 			t.Skip()
 		}
-		dir := t.TempDir()
-		in := write(t, dir, "in.jsonl", line)
 		for _, kind := range Kinds() {
-			opt := Options{Inputs: []string{in}, Output: filepath.Join(dir, kind+".jsonl"), To: kind, Model: claude}
-			res, err := Run(context.Background(), opt)
-			if err != nil {
+			c := &converter{opt: Options{Inputs: []string{"in.jsonl"}, Output: "-", To: kind, Model: claude, MaxTokens: 5}, parser: input.NewParser(nil)}
+			var out, errs bytes.Buffer
+			c.out, c.errs = &out, &errorFile{w: bufio.NewWriter(&errs)}
+			if err := c.line("in.jsonl", 1, []byte(line)); err != nil {
 				continue
 			}
-			if res.Read != res.Converted+res.Errors {
-				t.Errorf("%s: %+v", kind, res)
+			c.errs.w.Flush()
+			if c.n.Read != 1 || c.n.Converted+c.n.Errors != 1 {
+				t.Errorf("%s: %+v", kind, c.n)
 			}
-			got := read(t, opt.Output)
-			if int64(strings.Count(got, "\n")) != res.Converted || got != "" && !sinks.ValidJSON([]byte(got)) {
+			got := out.String() + errs.String()
+			if strings.Count(got, "\n") != 1 || !sinks.ValidJSON([]byte(got)) {
 				t.Errorf("%s: %s becomes %q", kind, line, got)
+			}
+			if c.rows || c.n.Converted == 0 || kind == Converse && strings.Contains(line, "modelInput") {
+				continue
+			}
+			if rec := input.NewParser(nil).Record("in.jsonl", 1, bytes.TrimSpace(out.Bytes())); rec.Fault != nil {
+				t.Errorf("%s: %s becomes %s: %v", kind, line, got, rec.Fault)
 			}
 		}
 	})
