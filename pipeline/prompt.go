@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -110,7 +111,7 @@ func (p *Prompt) Turns() []Message {
 	var turns []Message
 	for _, m := range p.Conversation() {
 		if n := len(turns); n > 0 && turns[n-1].Role == m.Role {
-			turns[n-1].Parts = append(turns[n-1].Parts[:len(turns[n-1].Parts):len(turns[n-1].Parts)], m.Parts...)
+			turns[n-1].Parts = append(slices.Clip(turns[n-1].Parts), m.Parts...)
 			continue
 		}
 		turns = append(turns, m)

@@ -27,7 +27,8 @@ var deepseekR1 = family{
 	encode: encodePrompt(&template{
 		begin:     "<｜begin▁of▁sentence｜>",
 		userBegin: "<｜User｜>",
-		answer:    "<｜Assistant｜><think>\n",
+		saidBegin: "<｜Assistant｜>", saidEnd: "<｜end▁of▁sentence｜>",
+		answer: "<｜Assistant｜><think>\n",
 	}, "max_tokens", "stop"),
 	assemble: (&chatDialect{}).assemble,
 }

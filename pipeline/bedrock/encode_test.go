@@ -61,6 +61,73 @@ func TestEncodeShortForm(t *testing.T) {
 	}
 }
 
+// TestEncodeDialects sends what came in another dialect in the words of each family, and what came in its own untouched.
+func TestEncodeDialects(t *testing.T) {
+	const openAI = `{"model":"gpt","stream":true,"max_tokens":9,"top_p":0.5,"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."},{"role":"user","content":"And?"}]}`
+	const prefill = `{"max_tokens":9,"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hel"}]}`
+	const converse = `{"messages":[{"role":"user","content":[{"text":"Hi"}]}],"inferenceConfig":{"maxTokens":9}}`
+	const params = `{"model":"claude","max_tokens":9,"thinking":{"type":"enabled"},"messages":[{"role":"user","content":"Hi"}]}`
+	tests := []struct {
+		model   string
+		dialect pipeline.Dialect
+		body    string
+		want    string // the body, or a part of the fault
+	}{
+		{claudeID, pipeline.OpenAI, openAI, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"system":"Be brief.","messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."},{"role":"user","content":"And?"}],"top_p":0.5}`},
+		{novaID, pipeline.OpenAI, openAI, `{"schemaVersion":"messages-v1","system":[{"text":"Be brief."}],"messages":[{"role":"user","content":[{"text":"Hi"}]},{"role":"assistant","content":[{"text":"Hello."}]},{"role":"user","content":[{"text":"And?"}]}],"inferenceConfig":{"maxTokens":9,"topP":0.5}}`},
+		{llamaID, pipeline.OpenAI, openAI, `{"prompt":"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n","max_gen_len":9,"top_p":0.5}`},
+		{titanID, pipeline.OpenAI, openAI, `{"inputText":"Be brief.\n\nUser: Hi\nBot: Hello.\nUser: And?\nBot:","textGenerationConfig":{"maxTokenCount":9,"topP":0.5}}`},
+		{llamaID, pipeline.OpenAI, prefill, `{"prompt":"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHel","max_gen_len":9}`},
+		{titanID, pipeline.OpenAI, prefill, `{"inputText":"User: Hi\nBot: Hel","textGenerationConfig":{"maxTokenCount":9}}`},
+		{claudeID, pipeline.Invoke, converse, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}`},
+		{novaID, pipeline.Invoke, converse, converse},
+		{claudeID, pipeline.Anthropic, params, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"thinking":{"type":"enabled"},"messages":[{"role":"user","content":"Hi"}]}`},
+		{novaID, pipeline.Anthropic, params, "params.thinking: "},
+		{llamaID, pipeline.OpenAI, `{"tools":[{"type":"function","function":{"name":"f"}}],"messages":[{"role":"user","content":"Hi"}]}`, "tools: the llama family has no counterpart"},
+		{titanID, pipeline.OpenAI, `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,aGk="}}]}]}`, "an image in messages: the titan family"},
+		{novaID, pipeline.Chat, `{"messages":[{"role":"user","content":"Hi"}],"tools":[{"name":"f","input_schema":{}}],"tool_choice":"none"}`, "tool_choice: the nova family"},
+	}
+	for _, tt := range tests {
+		req, err := testModel(t, "http://localhost", tt.model).Encode(&pipeline.Record{Dialect: tt.dialect, Input: []byte(tt.body)})
+		fault, refused := errors.AsType[*pipeline.Fault](err)
+		switch {
+		case refused && strings.HasPrefix(fault.Message, tt.want) && fault.Type == pipeline.TypeInvalidRecord:
+		case err != nil:
+			t.Errorf("%s %s: %v\nwant %s", tt.model, tt.body, err, tt.want)
+		case string(req.Body) != tt.want:
+			t.Errorf("%s %s:\n got %s\nwant %s", tt.model, tt.body, req.Body, tt.want)
+		case req.MaxTokens != 9:
+			t.Errorf("%s: %d tokens are reserved", tt.model, req.MaxTokens)
+		}
+	}
+}
+
+// TestFamilySpeaksOpenAI passes on what a family takes as it is, chat lines too where they say the same in the same words.
+func TestFamilySpeaksOpenAI(t *testing.T) {
+	m := testModel(t, "http://localhost", claudeID)
+	own := *m.family
+	own.speaks, own.takes = pipeline.OpenAI, pipeline.Features{}
+	m.family = &own
+	for _, tt := range []struct {
+		dialect    pipeline.Dialect
+		body, want string
+	}{
+		{pipeline.OpenAI, `{"model":"gpt","seed":7,"stream":true,"messages": [1]}`, `{"seed":7,"messages": [1]}`},
+		{pipeline.Chat, `{"messages":[{"role":"user","content":"Hi"}],"seed":7}`, `{"messages":[{"role":"user","content":"Hi"}],"seed":7}`},
+		{pipeline.Chat, `{"messages":[{"role":"user","content":"Hi"}],"system":"s"}`, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":4096,"system":"s","messages":[{"role":"user","content":"Hi"}]}`},
+	} {
+		req, err := m.Encode(&pipeline.Record{Dialect: tt.dialect, Input: []byte(tt.body)})
+		if err != nil || string(req.Body) != tt.want {
+			t.Errorf("%s: %v, %v", tt.body, req, err)
+		}
+	}
+	// A family that says nothing of what it takes gets plain prompts only.
+	_, err := m.Encode(&pipeline.Record{Dialect: pipeline.Anthropic, Input: []byte(`{"max_tokens":5,"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"x"}]}`)})
+	if fault, ok := errors.AsType[*pipeline.Fault](err); !ok || !strings.Contains(fault.Message, "more than one message") {
+		t.Error(err)
+	}
+}
+
 func TestEncodeRejects(t *testing.T) {
 	long := `{"messages":["` + strings.Repeat("x", MaxBody) + `"]}`
 	tests := map[string]struct {

@@ -15,17 +15,10 @@ var llama = family{
 	limitKey:     "max_gen_len",
 	defaultLimit: 512,
 	maxLimit:     2048,
-	takes:        pipeline.Features{TopP: true},
+	takes:        pipeline.Features{Turns: true, TopP: true},
 	encode:       encodeLlama,
 	assemble:     func([]byte) assembler { return &llamaAnswer{promptTokens: -1, outputTokens: -1} },
 	keys:         []string{"generation", "generation_token_count"},
-}
-
-// A template is how a generation of Llama marks the turns of a conversation, which this API leaves to the caller.
-type template struct {
-	begin                      string
-	systemBegin, systemEnd     string
-	userBegin, userEnd, answer string
 }
 
 // llamaTemplates are those of Meta's model cards, by the beginning of the model id. The last is that of every other
@@ -35,31 +28,24 @@ var llamaTemplates = []struct {
 	template
 }{
 	{"meta.llama2", template{ // https://www.llama.com/docs/model-cards-and-prompt-formats/meta-llama-2
-		begin:       "<s>[INST] ",
-		systemBegin: "<<SYS>>\n", systemEnd: "\n<</SYS>>\n\n",
-		userEnd: " [/INST]",
+		systemBegin: "<<SYS>>\n", systemEnd: "\n<</SYS>>\n\n", systemInTurn: true,
+		userBegin: "<s>[INST] ", userEnd: " [/INST]",
+		saidBegin: " ", saidEnd: " </s>",
 	}},
 	{"meta.llama4", template{ // https://www.llama.com/docs/model-cards-and-prompt-formats/llama4
 		begin:       "<|begin_of_text|>",
 		systemBegin: "<|header_start|>system<|header_end|>\n\n", systemEnd: "<|eot|>",
 		userBegin: "<|header_start|>user<|header_end|>\n\n", userEnd: "<|eot|>",
+		saidBegin: "<|header_start|>assistant<|header_end|>\n\n", saidEnd: "<|eot|>",
 		answer: "<|header_start|>assistant<|header_end|>\n\n",
 	}},
 	{"", template{ // https://www.llama.com/docs/model-cards-and-prompt-formats/meta-llama-3
 		begin:       "<|begin_of_text|>",
 		systemBegin: "<|start_header_id|>system<|end_header_id|>\n\n", systemEnd: "<|eot_id|>",
 		userBegin: "<|start_header_id|>user<|end_header_id|>\n\n", userEnd: "<|eot_id|>",
+		saidBegin: "<|start_header_id|>assistant<|end_header_id|>\n\n", saidEnd: "<|eot_id|>",
 		answer: "<|start_header_id|>assistant<|end_header_id|>\n\n",
 	}},
-}
-
-// write is a prompt as the model is to see it.
-func (t *template) write(p *pipeline.Prompt) string {
-	system := ""
-	if p.System != "" {
-		system = t.systemBegin + p.System + t.systemEnd
-	}
-	return t.begin + system + t.userBegin + p.Text + t.userEnd + t.answer
 }
 
 func llamaTemplate(modelID string) *template {

@@ -29,9 +29,10 @@ var mistralText = family{
 		{"mistral.mixtral-", 512, 4096},
 	},
 	encode: encodePrompt(&template{
-		begin:     "<s>[INST] ",
-		systemEnd: "\n\n",
-		userEnd:   " [/INST]",
+		begin:     "<s>",
+		systemEnd: "\n\n", systemInTurn: true,
+		userBegin: "[INST] ", userEnd: " [/INST]",
+		saidBegin: " ", saidEnd: "</s>",
 	}, "max_tokens", "stop"),
 	assemble: (&chatDialect{}).assemble,
 	keys:     []string{"outputs"},

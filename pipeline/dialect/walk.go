@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -140,12 +141,8 @@ func (w *walk) number(path string, raw []byte) *float64 {
 // mustBe refuses a field unless it says what holds anyway.
 func (w *walk) mustBe(path string, raw []byte, harmless ...string) {
 	compact := jsontext.Value(bytes.Clone(raw))
-	if compact.Compact() == nil {
-		for _, want := range harmless {
-			if string(compact) == want {
-				return
-			}
-		}
+	if compact.Compact() == nil && slices.Contains(harmless, string(compact)) {
+		return
 	}
 	w.untranslated(path)
 }

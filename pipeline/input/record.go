@@ -1,6 +1,7 @@
 package input
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/batchrun/batchrun/pipeline"
@@ -60,7 +61,7 @@ func (p *parser) fillJSON(rec *pipeline.Record) {
 	held := make([]byte, 0, bodySize+size)
 	if bodySize > 0 {
 		held = p.appendBody(held)
-		rec.Input = held[:len(held):len(held)]
+		rec.Input = slices.Clip(held)
 	}
 	from := len(held)
 	held = p.appendMetadata(held)
