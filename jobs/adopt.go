@@ -62,7 +62,7 @@ func Adopt(ctx context.Context, spec Spec, adopt AdoptSpec, env Env) (Outcome, e
 		return Outcome{}, refuse(errors.New("the standard input cannot be made a run of: name files with -i"))
 	}
 	defer from.forget()
-	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, report.StylePlain)}
+	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, report.StylePlain), adopts: true}
 	if from.template, j.template, err = loadTemplate(spec.Template); err != nil {
 		return Outcome{}, refuse(err)
 	}

@@ -119,6 +119,7 @@ type job struct {
 	model    *bedrock.Model
 	state    *state.Run   // nil for a stream of rows
 	metrics  net.Listener // nil without --metrics-addr
+	adopts   bool         // the results come from elsewhere
 }
 
 // run opens the state, does what is left of the job, and says how it ended.
@@ -219,7 +220,7 @@ func (j *job) open(in []state.Source, inputErr error) error {
 		Dir: j.spec.StatePath(), Output: j.spec.Output, Errors: j.spec.ErrorsPath(),
 		Frozen:       j.frozen(in),
 		CompareInput: func(_, _ []state.Source) error { return inputErr },
-		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed,
+		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed, PaidElsewhere: j.adopts,
 		Command: "batchrun run -o " + j.spec.Output, Settings: j.settings(),
 	})
 	if err == nil {
@@ -312,11 +313,22 @@ func (j *job) work(ctx context.Context) (Outcome, error) {
 		return Outcome{}, &ExitError{Code: ExitFailed, Err: err}
 	}
 	defer reader.Close()
+	j.checkStrictly(reader)
 	s, err := j.newSession(reader, hashesFirst{j.state, reader}, j.state.Counts)
 	if err != nil {
 		return Outcome{}, err
 	}
 	return s.run(ctx)
+}
+
+// checkStrictly makes the reader find what only the model's format rules out. It costs a second encoding, so it is for --strict.
+func (j *job) checkStrictly(r *reader) {
+	if j.spec.Strict {
+		r.check = func(rec *pipeline.Record) error {
+			_, err := j.model.Encode(rec)
+			return err
+		}
+	}
 }
 
 // changed names the settings that are not what they were in the session before: they may change, and are told.

@@ -208,8 +208,9 @@ type reader struct {
 	dir   string
 	stdin bool
 	files []io.Closer
-	sink  *atomicfile.File // of the standard input's hashes
-	ended atomic.Bool      // the input was read to its end
+	sink  *atomicfile.File             // of the standard input's hashes
+	ended atomic.Bool                  // the input was read to its end
+	check func(*pipeline.Record) error // with --strict, whether the model takes a record; nil for not asking
 }
 
 func (r *reader) openHashes(opt *input.Options, whole bool) error {
@@ -249,7 +250,13 @@ func (r *reader) Next(ctx context.Context) (*pipeline.Record, error) {
 	if errors.Is(err, io.EOF) {
 		r.ended.Store(true)
 	}
-	return rec, err
+	if err != nil || r.check == nil {
+		return rec, err
+	}
+	if fault, ok := errors.AsType[*pipeline.Fault](r.check(rec)); ok {
+		return nil, &input.StrictError{Source: rec.Source, Line: rec.Line, Fault: fault}
+	}
+	return rec, nil
 }
 
 // Sync makes the hashes of the lines read so far durable; those of files are already.

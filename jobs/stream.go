@@ -28,6 +28,7 @@ func (j *job) stream(ctx context.Context) (Outcome, error) {
 		return Outcome{}, refuse(err)
 	}
 	defer reader.Close()
+	j.checkStrictly(reader)
 	store := &rowStream{Stream: sinks.NewStream(j.env.Stdout, sinks.Rows(j.spec.Rows))}
 	s, err := j.newSession(reader, store, store.Counts)
 	if err != nil {

@@ -32,6 +32,9 @@ type Options struct {
 
 	Fresh       bool // move what is there aside and start again
 	RetryFailed bool // send the failed records again
+	// PaidElsewhere tells that what is committed in this session came from a job that this program did not run: it is not counted as
+	// used of any quota.
+	PaidElsewhere bool
 
 	Command  string            // for whoever finds the run locked; no secrets
 	Settings map[string]string // what is not frozen, for the journal only; no secrets

@@ -263,11 +263,13 @@ func (r *Run) sort(batch []*pipeline.Result) (e *entry, results, faults []*pipel
 		inOrder(results)
 		inOrder(faults)
 	}
-	used := usedBy(batch)
 	e = &entry{
 		Type: entryCommit, At: r.now(),
 		OK: formatRanges(ok), Failed: formatRanges(failed), Rejected: formatRanges(rejected),
-		Used: &used,
+	}
+	if !r.opt.PaidElsewhere {
+		used := usedBy(batch)
+		e.Used = &used
 	}
 	return e, results, faults, nil
 }
