@@ -27,10 +27,7 @@ func ParseAnyRow(line []byte) (*Row, Rows, error) {
 		case "source":
 			kind = Full
 		case "custom_id":
-			if string(value) != "null" {
-				row.HasID = true
-				return unquote(value, &row.RecordID)
-			}
+			return row.takeID(value)
 		case "response":
 			response = value
 		case "result":
@@ -57,6 +54,9 @@ func ParseAnyRow(line []byte) (*Row, Rows, error) {
 		full, err := ParseRow(line)
 		if err != nil {
 			return nil, "", fmt.Errorf("%w: %w", ErrNotRow, err)
+		}
+		if kind != Full {
+			full.ModelOutput = notNull(full.ModelOutput) // no answer, and no success
 		}
 		if kind == Text && (full.ModelOutput != nil || full.ModelInput != nil) {
 			kind = Bedrock

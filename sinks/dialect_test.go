@@ -171,9 +171,33 @@ func TestForeignRowsReadBack(t *testing.T) {
 	})
 }
 
+// TestPlausibleErrors reads errors of Bedrock batch in the shapes that its documentation leaves open.
+func TestPlausibleErrors(t *testing.T) {
+	tests := map[string]RowError{
+		`{"errorCode":400,"errorMessage":"bad request"}`:                    {400, "ValidationException", "bad request", false},
+		`{"errorCode":"429","errorMessage":"slow"}`:                         {429, "ThrottlingException", "slow", true},
+		`{"errorCode":500.0,"errorMessage":"x"}`:                            {500, "InternalServerException", "x", true},
+		`{"errorCode":"ModelTimeout","errorMessage":"x"}`:                   {0, "ModelTimeout", "x", false},
+		`{"errorCode":503,"errorMessage":"x","retryable":true}`:             {503, "ServiceUnavailableException", "x", true},
+		`{"errorCode":408,"errorMessage":"x","expired":true}`:               {408, "Expired", "x", true},
+		`{"errorMessage":"x"}`:                                              {0, "InternalServerException", "x", true},
+		`{"errorCode":null,"errorMessage":null}`:                            {0, "InternalServerException", "", true},
+		`{"message":"x","errorCode":403}`:                                   {403, "AccessDeniedException", "x", false},
+		`"it failed"`:                                                       {0, "InternalServerException", "it failed", true},
+		`{"errorCode":400,"errorMessage":"ValidationException: bad stuff"}`: {400, "ValidationException", "bad stuff", false},
+	}
+	for raw, want := range tests {
+		row, kind, err := ParseAnyRow([]byte(`{"recordId":7,"modelInput":{},"error":` + raw + `}`))
+		if err != nil || kind != Bedrock || row.RecordID != "7" || row.Error == nil || *row.Error != want {
+			t.Errorf("%s: %v, %s, %v", raw, row, kind, err)
+		}
+	}
+}
+
 func TestNoRow(t *testing.T) {
 	for _, line := range []string{
-		``, `{}`, `[]`, `{"custom_id":"c"}`, `{"custom_id":"c","body":{}}`, `{"recordId":"r"}`, `{"recordId":"r","modelInput":{}}`, `{"prompt":"x"}`,
+		``, `{}`, `[]`, `{"custom_id":"c"}`, `{"custom_id":"c","body":{}}`, `{"recordId":"r"}`, `{"recordId":"r","modelInput":{}}`, `{"recordId":"r","modelInput":{},"modelOutput":null}`, `{"recordId":"r","modelOutput":null,"error":null}`,
+		`{"recordId":"r","modelInput":{},"error":{"errorCode":true}}`, `{"recordId":[],"modelOutput":{}}`, `{"prompt":"x"}`,
 		`{"custom_id":"c","response":null,"error":null}`, `{"custom_id":"c","response":{"status_code":200}}`, `{"custom_id":"c","response":{"status_code":"200"}}`,
 		`{"custom_id":"c","result":{"type":"succeeded"}}`, `{"custom_id":"c","result":{"type":"odd"}}`, `{"custom_id":"c","result":7}`, `{"custom_id":7,"result":{}}`,
 	} {

@@ -81,10 +81,7 @@ func ParseRow(line []byte) (*Row, error) {
 		case "metadata":
 			row.Metadata = notNull(value)
 		case "recordId":
-			if string(value) != "null" {
-				row.HasID = true
-				return unquote(value, &row.RecordID)
-			}
+			return row.takeID(value)
 		case "source":
 			return unquote(value, &row.Source)
 		case "line":
@@ -107,7 +104,7 @@ func ParseRow(line []byte) (*Row, error) {
 		case "timing":
 			return json.Unmarshal(value, &row.Timing, lenient)
 		case "error":
-			return json.Unmarshal(value, &row.Error, lenient)
+			return row.takeError(value)
 		}
 		return nil
 	})
@@ -115,6 +112,74 @@ func ParseRow(line []byte) (*Row, error) {
 		return nil, fmt.Errorf("not a row: %w", err)
 	}
 	return row, nil
+}
+
+// takeID reads an id: a string, or a number as it is written.
+func (r *Row) takeID(value []byte) error {
+	if string(value) == "null" {
+		return nil
+	}
+	r.HasID = true
+	if c := value[0]; c == '-' || c >= '0' && c <= '9' {
+		r.RecordID = string(value)
+		return nil
+	}
+	return unquote(value, &r.RecordID)
+}
+
+// takeError reads the error of a row. Bedrock documents two of its members and not their types, so codes may be strings, and the
+// whole error one.
+func (r *Row) takeError(value []byte) error {
+	if notNull(value) == nil {
+		return nil
+	}
+	e := &RowError{}
+	r.Error = e
+	if value[0] == '"' {
+		return unquote(value, &e.ErrorMessage)
+	}
+	return eachMember(value, func(key string, value []byte) error {
+		switch key {
+		case "errorCode":
+			return e.takeCode(value)
+		case "errorType":
+			return optional(value, &e.ErrorType)
+		case "errorMessage", "message":
+			return optional(value, &e.ErrorMessage)
+		case "retryable":
+			e.Retryable = string(value) == "true"
+		case "expired":
+			if string(value) == "true" {
+				e.Retryable = true
+				if e.ErrorType == "" {
+					e.ErrorType = "Expired"
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// takeCode reads a status; what is no number is the name of an error.
+func (e *RowError) takeCode(value []byte) error {
+	var text string
+	if value[0] == '"' {
+		if err := unquote(value, &text); err != nil {
+			return err
+		}
+	} else {
+		text = string(value)
+	}
+	code, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err == nil && code >= 0 && code < 1000:
+		e.ErrorCode = int64(code)
+	case value[0] == '"' && e.ErrorType == "":
+		e.ErrorType = text
+	case value[0] != '"' && text != "null":
+		return fmt.Errorf("%.20q is not a status", value)
+	}
+	return nil
 }
 
 // RowPlace reads only where the record of a row stands.
