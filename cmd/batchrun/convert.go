@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/batchrun/batchrun/jobs"
 	"github.com/batchrun/batchrun/jobs/convert"
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock"
 	"github.com/batchrun/batchrun/pipeline/input"
 	"github.com/spf13/cobra"
 )
@@ -92,7 +94,7 @@ func convertFiles(cmd *cobra.Command, spec jobs.Spec, opt convert.Options) error
 	}
 	res, err := convert.Run(cmd.Context(), opt)
 	if err != nil {
-		return convertError(err)
+		return convertError(cmd.Context(), err)
 	}
 	if res.ErrorsPath != "" {
 		fmt.Fprintf(stderr, "batchrun: %d lines are in %s\n", res.Errors, res.ErrorsPath)
@@ -104,9 +106,15 @@ func convertFiles(cmd *cobra.Command, spec jobs.Spec, opt convert.Options) error
 	return nil
 }
 
-// convertError gives an error of convert its exit code.
-func convertError(err error) error {
-	if _, ok := errors.AsType[*convert.UsageError](err); ok {
+// convertError gives an error of convert its exit code. Whatever it is, nothing was written.
+func convertError(ctx context.Context, err error) error {
+	_, usage := errors.AsType[*convert.UsageError](err)
+	_, unread := errors.AsType[*input.Error](err)
+	_, model := errors.AsType[*bedrock.ConfigError](err)
+	switch {
+	case ctx.Err() != nil:
+		return &jobs.ExitError{Code: jobs.ExitInterrupted, Err: context.Cause(ctx)}
+	case usage, unread, model:
 		return &jobs.ExitError{Code: jobs.ExitUsage, Err: err}
 	}
 	return &jobs.ExitError{Code: jobs.ExitFailed, Err: err}
