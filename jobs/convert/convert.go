@@ -150,7 +150,10 @@ func (c *converter) write(ctx context.Context) error {
 	switch {
 	case c.opt.Output == "-":
 		w := bufio.NewWriterSize(c.opt.Stdout, 256<<10)
-		return errors.Join(convert(w), w.Flush())
+		if err := convert(w); err != nil {
+			return err
+		}
+		return w.Flush()
 	case !c.parquet:
 		return fs.Write(c.opt.Output, 0o666, convert)
 	}
