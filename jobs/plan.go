@@ -36,9 +36,7 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 	}
 	defer j.from.forget()
 	var notes []string
-	note := func(text string) { notes = append(notes, text) }
-	j.from.notice = note
-	model, err := j.newModel(ctx, note)
+	model, err := j.newModel(ctx, func(note string) { notes = append(notes, note) })
 	if err != nil {
 		return nil, err
 	}

@@ -16,24 +16,13 @@ var claudeText = family{
 	limitKey:      "max_tokens_to_sample",
 	defaultLimit:  200, // the documented default
 	limitRequired: false,
-	encode:        encodeClaudeText,
-	assemble:      func([]byte) assembler { return &claudeAnswer{} },
-}
-
-func encodeClaudeText(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
-	text := "\n\nHuman: " + p.Text + "\n\nAssistant:"
-	if p.System != "" {
-		text = p.System + text
-	}
-	b := appendString(append(make([]byte, 0, len(text)+160), `{"prompt":`...), text)
-	b = appendInt(append(b, `,"max_tokens_to_sample":`...), maxTokens)
-	if p.Temperature != nil {
-		b = appendFloat(append(b, `,"temperature":`...), *p.Temperature)
-	}
-	if len(p.Stop) > 0 {
-		b = appendStrings(append(b, `,"stop_sequences":`...), p.Stop)
-	}
-	return append(b, '}'), nil
+	takes:         pipeline.Features{Turns: true, TopP: true, TopK: true},
+	encode: encodePrompt(&template{
+		userBegin: "\n\nHuman: ",
+		saidBegin: "\n\nAssistant: ",
+		answer:    "\n\nAssistant:",
+	}, promptKeys{limit: "max_tokens_to_sample", topP: "top_p", topK: "top_k", stop: "stop_sequences"}),
+	assemble: func([]byte) assembler { return &claudeAnswer{} },
 }
 
 // A completion is a text completion as it grows: {"completion":"…","stop_reason":null,"stop":null}, the last with a reason.

@@ -23,6 +23,7 @@ var command = family{
 	limitKey:     "max_tokens",
 	defaultLimit: 20, // the page's default
 	maxLimit:     4096,
+	takes:        pipeline.Features{TopP: true, TopK: true}, // no page says how it is told turns
 	encode:       encodeCommand,
 	assemble: func(request []byte) assembler {
 		return &commandAnswer{wanted: wanted(request, "num_generations")}
@@ -38,8 +39,11 @@ func encodeCommand(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipe
 	}
 	b := appendString(append(make([]byte, 0, len(text)+160), `{"prompt":`...), text)
 	b = appendInt(append(b, `,"stream":true,"max_tokens":`...), maxTokens)
-	return appendSampling(b, p, "stop_sequences"), nil
+	return appendSampling(b, p, cohereKeys), nil
 }
+
+// cohereKeys are Cohere's names.
+var cohereKeys = promptKeys{topP: "p", topK: "k", stop: "stop_sequences"}
 
 // commandAnswer assembles generations. Their ids are not in the stream, and so not in the body.
 type commandAnswer struct {

@@ -19,20 +19,46 @@ var commandR = family{
 	ids:          []string{"cohere.command-r"},
 	limits:       []string{"max_tokens"},
 	limitKey:     "max_tokens",
-	defaultLimit: 4096, // no default is documented; the models answer with at most as much
+	defaultLimit: 4096,                                                   // no default is documented; the models answer with at most as much
+	takes:        pipeline.Features{Turns: true, TopP: true, TopK: true}, // its tools are of a form of their own
 	encode:       encodeCommandR,
 	assemble:     func([]byte) assembler { return &commandRAnswer{} },
 	keys:         []string{"event_type", "response_id", "generation_id"},
 }
 
+// encodeCommandR writes the last turn as the message, and those before it as history.
 func encodeCommandR(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
+	messages := p.Conversation()
+	last := messages[len(messages)-1]
+	if last.Role != pipeline.User {
+		return nil, invalid("messages: the command-r family cannot go on with an answer that has begun: end with a message of the user")
+	}
 	b := append(make([]byte, 0, len(p.Text)+len(p.System)+160), '{')
 	if p.System != "" {
 		b = append(appendString(append(b, `"preamble":`...), p.System), ',')
 	}
-	b = appendString(append(b, `"message":`...), p.Text)
+	if before := messages[:len(messages)-1]; len(before) > 0 {
+		b = append(appendHistory(append(b, `"chat_history":`...), before), ',')
+	}
+	b = appendString(append(b, `"message":`...), last.Text())
 	b = appendInt(append(b, `,"max_tokens":`...), maxTokens)
-	return appendSampling(b, p, "stop_sequences"), nil
+	return appendSampling(b, p, cohereKeys), nil
+}
+
+func appendHistory(dst []byte, messages []pipeline.Message) []byte {
+	dst = append(dst, '[')
+	for i, m := range messages {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		role := "USER"
+		if m.Role == pipeline.Assistant {
+			role = "CHATBOT"
+		}
+		dst = appendString(append(dst, `{"role":`...), role)
+		dst = append(appendString(append(dst, `,"message":`...), m.Text()), '}')
+	}
+	return append(dst, ']')
 }
 
 // commandRAnswer assembles a chat of Cohere's.

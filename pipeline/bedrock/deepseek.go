@@ -1,5 +1,7 @@
 package bedrock
 
+import "github.com/batchrun/batchrun/pipeline"
+
 // deepseekLimit is the longest answer that the API accepts, reserved where a body says nothing: no default is documented.
 const deepseekLimit = 32_768
 
@@ -11,6 +13,8 @@ var deepseek = family{
 	limits:       []string{"max_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: deepseekLimit,
+	speaks:       pipeline.OpenAI,
+	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),
 	assemble:     (&chatDialect{usage: true}).assemble,
 }
@@ -24,11 +28,12 @@ var deepseekR1 = family{
 	limitKey:     "max_tokens",
 	defaultLimit: deepseekLimit,
 	maxLimit:     deepseekLimit,
+	takes:        pipeline.Features{Turns: true, TopP: true},
 	encode: encodePrompt(&template{
 		begin:     "<｜begin▁of▁sentence｜>",
 		userBegin: "<｜User｜>",
 		saidBegin: "<｜Assistant｜>", saidEnd: "<｜end▁of▁sentence｜>",
 		answer: "<｜Assistant｜><think>\n",
-	}, "max_tokens", "stop"),
+	}, promptKeys{limit: "max_tokens", topP: "top_p", stop: "stop"}),
 	assemble: (&chatDialect{}).assemble,
 }

@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
@@ -50,9 +51,9 @@ func (m *Model) body(rec *pipeline.Record) ([]byte, *pipeline.Fault) {
 	case d == pipeline.Invoke:
 		d = pipeline.Converse
 	case d == m.family.speaks:
-		return dialect.Native(d, rec.Input)
+		return m.family.native(rec.Input)
 	case d == pipeline.Chat && m.family.speaks == pipeline.OpenAI && dialect.PassesAsOpenAI(rec.Input):
-		return dialect.Native(pipeline.OpenAI, rec.Input)
+		return m.family.native(rec.Input)
 	}
 	prompt, fault := dialect.Read(d, rec.Input)
 	if fault != nil {
@@ -62,6 +63,19 @@ func (m *Model) body(rec *pipeline.Record) ([]byte, *pipeline.Fault) {
 		dialect.Describe(d), m.family.name))
 	return m.encodePrompt(prompt)
 }
+
+// native is the body of a request in the dialect that the family speaks.
+func (f *family) native(raw []byte) ([]byte, *pipeline.Fault) {
+	body, fault := dialect.Native(f.speaks, raw)
+	if fault == nil && f.speaks == pipeline.OpenAI && !slices.Contains(f.limits, maxCompletionTokens) {
+		return dialect.RenameLimit(body, maxCompletionTokens, f.limitKey)
+	}
+	return body, fault
+}
+
+// maxCompletionTokens is what OpenAI calls the answer's limit since its models reason. Who knows the older name only would
+// pass over it.
+const maxCompletionTokens = "max_completion_tokens"
 
 func (m *Model) warnNoLimit() {
 	if m.family.limitRequired {

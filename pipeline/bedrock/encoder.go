@@ -11,7 +11,7 @@ func NewEncoder(opts Options) (*Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{&Model{opts: opts, family: f, familyNamed: opts.Family != ""}}, nil
+	return &Encoder{&Model{opts: opts, family: f.of(foundationID(opts.ModelID)), familyNamed: opts.Family != ""}}, nil
 }
 
 // Encode is what [Model.Encode] does.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+
+	"github.com/batchrun/batchrun/pipeline"
 )
 
 // imported is a model of the user's own. The format of the answer is that of the request, for one imported since November 2025, and
@@ -14,6 +16,8 @@ var imported = family{
 	limits:       []string{"max_tokens", "max_gen_len", "max_completion_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: defaultMaxTokens, // no default is documented
+	speaks:       pipeline.OpenAI,
+	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),
 	assemble:     sniff,
 	guessed:      true,
@@ -29,6 +33,8 @@ var generic = family{
 	},
 	limitKey:     "max_tokens",
 	defaultLimit: defaultMaxTokens,
+	speaks:       pipeline.OpenAI,
+	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),
 	assemble:     sniff,
 	guessed:      true,

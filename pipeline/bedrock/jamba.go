@@ -3,6 +3,8 @@ package bedrock
 import (
 	"bytes"
 	"strings"
+
+	"github.com/batchrun/batchrun/pipeline"
 )
 
 // jamba is AI21's Jamba, in a dialect of OpenAI's chat completions:
@@ -13,9 +15,22 @@ var jamba = family{
 	limits:       []string{"max_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: 4096,
-	encode:       encodeChat("max_tokens"),
+	takes:        pipeline.Features{Turns: true, TopP: true}, // the page has no tools, and content is text
+	encode:       encodeJamba,
 	assemble:     (&chatDialect{usage: true}).assemble,
 }
+
+// encodeJamba writes a conversation in which the content of a message is always one text.
+func encodeJamba(p *pipeline.Prompt, maxTokens int64, modelID string) ([]byte, *pipeline.Fault) {
+	plain := *p
+	plain.Messages = nil
+	for _, m := range p.Conversation() {
+		plain.Messages = append(plain.Messages, pipeline.Message{Role: m.Role, Parts: []pipeline.Part{{Text: m.Text()}}})
+	}
+	return encodeJambaChat(&plain, maxTokens, modelID)
+}
+
+var encodeJambaChat = encodeChat("max_tokens")
 
 // j2 is AI21's Jurassic-2: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-jurassic2.html
 // It answers in one chunk, which is the body.
@@ -26,7 +41,8 @@ var j2 = family{
 	limitKey:     "maxTokens",
 	defaultLimit: 200,
 	maxLimit:     8191,
-	encode:       encodePrompt(&template{systemEnd: "\n\n"}, "maxTokens", "stopSequences"),
+	takes:        pipeline.Features{TopP: true}, // no page says how it is told turns
+	encode:       encodePrompt(&template{systemEnd: "\n\n"}, promptKeys{limit: "maxTokens", topP: "topP", stop: "stopSequences"}),
 	assemble:     func([]byte) assembler { return &j2Answer{} },
 	keys:         []string{"completions"},
 }

@@ -1,5 +1,7 @@
 package bedrock
 
+import "github.com/batchrun/batchrun/pipeline"
+
 // openai is OpenAI's chat completions, of its own models:
 // https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html
 // Bedrock puts the reasoning of gpt-oss in front of the content, between <reasoning> and </reasoning>.
@@ -9,6 +11,8 @@ var openai = family{
 	limits:       []string{"max_completion_tokens", "max_tokens"},
 	limitKey:     "max_completion_tokens",
 	defaultLimit: 128_000, // no default is documented; this is the page's context window
+	speaks:       pipeline.OpenAI,
+	takes:        chatTakes,
 	encode:       encodeChat("max_completion_tokens"),
 	assemble:     (&chatDialect{usage: true, opens: "<reasoning>", closes: "</reasoning>"}).assemble,
 }
@@ -21,6 +25,8 @@ var chat = family{
 	limits:       []string{"max_tokens", "max_completion_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: 32_768, // no default is documented
+	speaks:       pipeline.OpenAI,
+	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),
 	assemble:     chatGuess.assemble,
 	keys:         []string{"choices"},

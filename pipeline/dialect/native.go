@@ -54,6 +54,39 @@ func Native(d pipeline.Dialect, raw []byte) ([]byte, *pipeline.Fault) {
 	return append(out, '}'), nil
 }
 
+// RenameLimit is a body whose member from is called to, byte for byte otherwise; where both are there, from goes. Where there
+// is none it is raw itself. raw must be an object.
+func RenameLimit(raw []byte, from, to string) ([]byte, *pipeline.Fault) {
+	w := walk{}
+	var old, other, comma span // old with its name only; comma is what has to go with it
+	end := 0
+	eachMember(&w, Root(pipeline.OpenAI), raw, func(key string, at span) {
+		switch key {
+		case from:
+			old, comma = at, span{end, at.to}
+		case to:
+			other = at
+		}
+		end = at.to
+	})
+	if w.fault != nil {
+		return nil, w.fault
+	}
+	if old.to == 0 {
+		return raw, nil
+	}
+	out := make([]byte, 0, len(raw)+len(to))
+	if other.to == 0 {
+		name := bytes.IndexByte(raw[old.from:old.to], ':') // no name that is asked for has a colon
+		out = append(AppendString(append(out, raw[:old.from]...), to), raw[old.from+name:]...)
+		return out, nil
+	}
+	if comma.from == 0 { // the first member: the comma behind it goes
+		comma = span{old.from, old.to + bytes.IndexByte(raw[old.to:], ',') + 1}
+	}
+	return append(append(out, raw[:comma.from]...), raw[comma.to:]...), nil
+}
+
 // PassesAsOpenAI tells whether the body of a chat line says only what an OpenAI body would say in the same words.
 func PassesAsOpenAI(raw []byte) bool {
 	w, ok := walk{}, true

@@ -13,7 +13,7 @@ import (
 // one, "" leaves it out; maxTokens is the answer's limit where the prompt sets none and the dialect wants one. The fault names
 // what the dialect cannot say.
 func Append(dst []byte, d pipeline.Dialect, p *pipeline.Prompt, model string, maxTokens int64) ([]byte, *pipeline.Fault) {
-	if fault := cannotSay(d, p); fault != nil {
+	if fault := CannotSay(d, p); fault != nil {
 		return dst, fault
 	}
 	w := writer{b: append(dst, '{'), start: len(dst) + 1}
@@ -65,8 +65,8 @@ func Append(dst []byte, d pipeline.Dialect, p *pipeline.Prompt, model string, ma
 	return append(w.b, '}'), nil
 }
 
-// cannotSay names what a prompt has and a dialect has no words for.
-func cannotSay(d pipeline.Dialect, p *pipeline.Prompt) *pipeline.Fault {
+// CannotSay names what a prompt has and a dialect has no words for, nil for nothing.
+func CannotSay(d pipeline.Dialect, p *pipeline.Prompt) *pipeline.Fault {
 	w := walk{}
 	if d == pipeline.OpenAI && p.TopK != nil {
 		w.refuse("top_k", "OpenAI chat completions have no counterpart: leave it out")
