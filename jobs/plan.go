@@ -35,6 +35,7 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 		return nil, err
 	}
 	defer j.from.forget()
+	j.from.notice = nil // the report counts the forms of lines
 	var notes []string
 	model, err := j.newModel(ctx, func(note string) { notes = append(notes, note) })
 	if err != nil {

@@ -73,7 +73,7 @@ func (l *Like) read(path string, estimate func([]byte) (int64, bool)) error {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		row, err := sinks.ParseRow(line)
+		row, _, err := sinks.ParseAnyRow(line)
 		if err != nil {
 			if !bytes.HasSuffix(line, []byte("\n")) {
 				return nil

@@ -83,7 +83,7 @@ func (w *Workload) Plan(o Options) (*Report, error) {
 		Model: o.Model, Family: o.Family, Region: o.Region,
 		Records: Records{
 			Read: p.requests + w.refused, ToSend: p.requests, Refused: w.refused,
-			Prompts: w.prompts, ModelInputs: p.requests - w.prompts, RepeatedIDs: o.RepeatedIDs,
+			Prompts: w.prompts, Foreign: w.foreign, ModelInputs: p.requests - w.prompts - w.foreign, RepeatedIDs: o.RepeatedIDs,
 		},
 		Refused: w.refusals,
 		Quota: Quota{

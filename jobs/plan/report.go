@@ -34,7 +34,8 @@ type Records struct {
 	Refused     int64 `json:"refused"` // would become error rows without being sent
 	Prompts     int64 `json:"prompts"` // to send, in the short form
 	ModelInputs int64 `json:"modelInputs"`
-	RepeatedIDs int64 `json:"repeatedIds"` // about
+	Foreign     int64 `json:"foreign,omitempty"` // to send, from lines in the formats of others
+	RepeatedIDs int64 `json:"repeatedIds"`       // about
 }
 
 // Tokens are those of all requests to be sent.
@@ -180,14 +181,22 @@ func onlyFirst(i int, name string) string {
 }
 
 func (n *Records) text() string {
+	var forms, counted []string
+	for _, form := range []struct {
+		name  string
+		count int64
+	}{{"prompts", n.Prompts}, {"modelInput", n.ModelInputs}, {"in other formats", n.Foreign}} {
+		if form.count > 0 {
+			forms, counted = append(forms, form.name), append(counted, comma(form.count)+" "+form.name)
+		}
+	}
 	s := comma(n.ToSend) + " to send"
-	switch {
-	case n.Prompts > 0 && n.ModelInputs > 0:
-		s += fmt.Sprintf(" = %s prompts + %s modelInput", comma(n.Prompts), comma(n.ModelInputs))
-	case n.Prompts > 0:
-		s += ", all prompts"
-	case n.ModelInputs > 0:
-		s += ", all modelInput"
+	switch len(forms) {
+	case 0:
+	case 1:
+		s += ", all " + forms[0]
+	default:
+		s += " = " + strings.Join(counted, " + ")
 	}
 	return s + fmt.Sprintf("; %s refused", comma(n.Refused))
 }

@@ -24,6 +24,7 @@ type Workload struct {
 	refused  int64
 	refusals []Refusal
 	prompts  int64 // in the short form
+	foreign  int64 // in another format, see [pipeline.Dialect]
 
 	input, limit, reserve *histogram
 	sample                reservoir[ratelimit.Cost]
@@ -60,8 +61,11 @@ func (w *Workload) Add(req *pipeline.Request) {
 	w.limit.add(cost.MaxTokens)
 	w.reserve.add(int64(reserved))
 	w.sample.add(cost)
-	if req.Record.Prompt != nil {
+	switch rec := req.Record; {
+	case rec.Prompt != nil:
 		w.prompts++
+	case rec.Dialect != pipeline.Invoke:
+		w.foreign++
 	}
 	if req.DefaultLimit {
 		w.unset++

@@ -1,7 +1,9 @@
 package dialect
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -34,11 +36,15 @@ func (a *Answer) Text() string {
 }
 
 // ReadAnswer takes the body of an answer apart, as InvokeModel or Converse returns it. The shape tells the format:
-// Messages, Converse (which Nova's is), chat completions, Llama, Titan, Mistral, Cohere. ok is false for any other.
+// Messages, Converse (which Nova's is), chat completions and text completions in all their relatives, Llama, Titan, Cohere's
+// two, Jurassic-2; of any other a text under one of the usual names. ok is false where there is none.
 func ReadAnswer(body []byte) (a *Answer, ok bool) {
 	var b answerBody
 	if err := json.Unmarshal(body, &b); err != nil {
-		return nil, false
+		// A member that has another meaning elsewhere hides nothing: what could be read has been.
+		if _, ofType := errors.AsType[*json.UnmarshalTypeError](err); !ofType || kind(bytes.TrimSpace(body)) != "object" {
+			return nil, false
+		}
 	}
 	a = &Answer{ID: b.ID, Body: body}
 	switch {
@@ -52,7 +58,7 @@ func ReadAnswer(body []byte) (a *Answer, ok bool) {
 		a.message(&b)
 	case b.Completion != nil:
 		a.say(*b.Completion)
-		a.StopReason = b.StopReason
+		a.StopReason, a.Stop = b.StopReason, b.Stop
 	case b.Generation != nil:
 		a.say(*b.Generation)
 		a.StopReason = b.StopReason
@@ -74,13 +80,43 @@ func ReadAnswer(body []byte) (a *Answer, ok bool) {
 			a.say(g.Text)
 			a.StopReason = g.FinishReason
 		}
-	case b.Text != nil:
-		a.say(*b.Text)
-		a.StopReason = b.FinishReason
+	case len(b.Completions) > 0:
+		for _, c := range b.Completions {
+			a.say(c.Data.Text)
+			a.StopReason = c.FinishReason.Reason
+		}
+	case b.Text != nil && b.commandR():
+		a.commandR(&b)
 	default:
-		return nil, false
+		return a, a.plain(body)
 	}
 	return a, true
+}
+
+// plainTexts and plainReasons are the usual names, of a body in no format that is known.
+var (
+	plainTexts   = []string{"text", "output_text", "generated_text", "response", "message", "content", "output", "answer"}
+	plainReasons = []string{"finish_reason", "stop_reason", "finishReason", "stopReason", "completion_reason", "done_reason"}
+)
+
+// plain takes a text from where it usually is, and tells whether there was one.
+func (a *Answer) plain(body []byte) bool {
+	var members map[string]any
+	if json.Unmarshal(body, &members) != nil {
+		return false
+	}
+	first := func(names []string) (string, bool) {
+		for _, name := range names {
+			if text, ok := members[name].(string); ok {
+				return text, true
+			}
+		}
+		return "", false
+	}
+	text, ok := first(plainTexts)
+	a.say(text)
+	a.StopReason, _ = first(plainReasons)
+	return ok
 }
 
 // number is a count, which a guardrail turns into 3.0.
@@ -93,8 +129,10 @@ type answerBody struct {
 	Content      json.RawMessage `json:"content"` // Messages
 	StopReason   string          `json:"stop_reason"`
 	StopSequence string          `json:"stop_sequence"`
+	Stop         string          `json:"stop"` // Claude's text completions
 	FinishReason string          `json:"finish_reason"`
 	Usage        answerUsage     `json:"usage"`
+	Object       string          `json:"object"`
 
 	Output struct { // Converse, Nova
 		Message struct {
@@ -110,11 +148,12 @@ type answerBody struct {
 		Message      *struct {
 			Content          json.RawMessage `json:"content"`
 			ReasoningContent string          `json:"reasoning_content"`
+			Reasoning        string          `json:"reasoning"` // the newer name
 			ToolCalls        []struct {
 				ID       string `json:"id"`
 				Function struct {
-					Name      string `json:"name"`
-					Arguments string `json:"arguments"`
+					Name      string          `json:"name"`
+					Arguments json.RawMessage `json:"arguments"` // JSON in a string, or as it is
 				} `json:"function"`
 			} `json:"tool_calls"`
 		} `json:"message"`
@@ -141,7 +180,35 @@ type answerBody struct {
 		Text         string `json:"text"`
 		FinishReason string `json:"finish_reason"`
 	} `json:"generations"`
-	Text *string `json:"text"` // Cohere Command R
+
+	Text         *string `json:"text"` // Cohere Command R
+	ResponseID   string  `json:"response_id"`
+	GenerationID string  `json:"generation_id"`
+	ToolCalls    []struct {
+		Name       string          `json:"name"`
+		Parameters json.RawMessage `json:"parameters"`
+	} `json:"tool_calls"`
+	Meta struct {
+		Billed cohereTokens `json:"billed_units"`
+		Tokens cohereTokens `json:"tokens"`
+	} `json:"meta"`
+
+	Completions []struct { // Jurassic-2
+		Data struct {
+			Text string `json:"text"`
+		} `json:"data"`
+		FinishReason struct {
+			Reason string `json:"reason"`
+		} `json:"finishReason"`
+	} `json:"completions"`
+}
+
+// commandR tells a body of Command R from others that have a text.
+func (b *answerBody) commandR() bool { return b.ResponseID != "" || b.GenerationID != "" }
+
+type cohereTokens struct {
+	Input  number `json:"input_tokens"`
+	Output number `json:"output_tokens"`
 }
 
 type answerUsage struct {
@@ -238,35 +305,93 @@ func (a *Answer) converse(b *answerBody) {
 	}
 }
 
+// choices takes every choice, as the text of a result has them all; the reason is the first that is given.
 func (a *Answer) choices(b *answerBody) {
-	c := b.Choices[0]
-	a.StopReason = c.FinishReason
-	if s, ok := c.StopReason.(string); ok && a.StopReason == "" {
-		a.StopReason = s
-	}
 	u := b.Usage
 	cached := int64(u.PromptDetails.Cached)
 	a.Usage = pipeline.Usage{
 		InputTokens: int64(u.PromptTokens) - cached, OutputTokens: int64(u.CompletionTokens), CacheReadInputTokens: cached,
 	}
-	if c.Message == nil {
-		a.say(c.Text)
-		return
-	}
-	if c.FinishReason != "" { // Mistral's chat has the shape, and stop_reason
+	// Jamba and Mistral have the shape, and not all members that whoever reads the format may ask for.
+	if b.Object == "chat.completion" && b.Choices[0].FinishReason != "" {
 		a.Dialect = pipeline.OpenAI
 	}
-	a.think(c.Message.ReasoningContent)
-	var text string
-	if json.Unmarshal(c.Message.Content, &text) == nil {
-		a.say(text)
-	}
-	for _, t := range c.Message.ToolCalls {
-		input := json.RawMessage(t.Function.Arguments)
-		if !json.Valid(input) {
-			input = AppendString(nil, t.Function.Arguments)
+	for _, c := range b.Choices {
+		if a.StopReason == "" {
+			reason, _ := c.StopReason.(string)
+			a.StopReason = orElse(c.FinishReason, reason)
 		}
-		a.call(t.ID, t.Function.Name, input)
+		if c.Message == nil {
+			a.say(c.Text)
+			continue
+		}
+		a.think(orElse(c.Message.ReasoningContent, c.Message.Reasoning))
+		a.content(c.Message.Content)
+		for _, t := range c.Message.ToolCalls {
+			a.call(t.ID, t.Function.Name, argumentsOf(t.Function.Arguments))
+		}
+	}
+}
+
+// content takes the content of a message: a text, or blocks as Mistral's reasoning models write them,
+// https://docs.mistral.ai/capabilities/reasoning. Bedrock puts the reasoning of gpt-oss in front of the text, in a tag.
+func (a *Answer) content(raw json.RawMessage) {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		thought, said := cutReasoning(text)
+		a.think(thought)
+		a.say(said)
+		return
+	}
+	var blocks []struct {
+		Text     string `json:"text"`
+		Thinking []struct {
+			Text string `json:"text"`
+		} `json:"thinking"`
+	}
+	_ = json.Unmarshal(raw, &blocks) // content of another shape says nothing
+	for _, block := range blocks {
+		for _, thought := range block.Thinking {
+			a.think(thought.Text)
+		}
+		a.say(block.Text)
+	}
+}
+
+// cutReasoning parts what stands in the tag in front of a text from the rest. A tag that is not closed is an answer
+// that was cut off before its text began.
+func cutReasoning(text string) (thought, said string) {
+	const opens, closes = "<reasoning>", "</reasoning>"
+	rest, tagged := strings.CutPrefix(text, opens)
+	if !tagged {
+		return "", text
+	}
+	thought, said, _ = strings.Cut(rest, closes)
+	return thought, said
+}
+
+// argumentsOf are the arguments of a call as JSON. What is none is a JSON string of it.
+func argumentsOf(raw json.RawMessage) json.RawMessage {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return raw
+	}
+	if text == "" || json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return raw
+}
+
+func (a *Answer) commandR(b *answerBody) {
+	a.ID = orElse(b.ResponseID, b.GenerationID)
+	a.say(*b.Text)
+	a.StopReason = b.FinishReason
+	a.Usage = pipeline.Usage{
+		InputTokens:  int64(max(b.Meta.Billed.Input, b.Meta.Tokens.Input)),
+		OutputTokens: int64(max(b.Meta.Billed.Output, b.Meta.Tokens.Output)),
+	}
+	for i, call := range b.ToolCalls { // they have no ids, which other formats want
+		a.call("call_"+strconv.Itoa(i), call.Name, call.Parameters)
 	}
 }
 
@@ -281,7 +406,7 @@ type About struct {
 // words translates stop reasons. The families have some thirty, in either case.
 func (a *Answer) stopAs(stop, length, calls, filter string) string {
 	switch strings.ToLower(a.StopReason) {
-	case "end_turn", "stop", "stop_sequence", "finish", "finished", "complete", "eos_token", "stop_criteria_met", "pause_turn", "end_of_text":
+	case "end_turn", "stop", "stop_sequence", "finish", "finished", "complete", "endoftext", "eos_token", "stop_criteria_met", "pause_turn", "end_of_text":
 		return stop
 	case "max_tokens", "length", "model_context_window_exceeded", "error_limit":
 		return length

@@ -203,6 +203,23 @@ func TestLooksConverse(t *testing.T) {
 	}
 }
 
+// TestRenameLimit leaves all but one name as it was.
+func TestRenameLimit(t *testing.T) {
+	for in, want := range map[string]string{
+		`{ "max_completion_tokens" : 5, "seed":1}`:                     `{ "max_tokens" : 5, "seed":1}`,
+		`{"seed":1 ,"max_completion_tokens":5 }`:                       `{"seed":1 ,"max_tokens":5 }`,
+		`{"max_completion_tokens":5, "max_tokens":6}`:                  `{ "max_tokens":6}`,
+		`{"max_tokens":6 , "max_completion_tokens":5,"a":1}`:           `{"max_tokens":6,"a":1}`,
+		`{"max_tokens":6,"a":{"max_completion_tokens":5}}`:             `{"max_tokens":6,"a":{"max_completion_tokens":5}}`,
+		`{"messages":[{"content":"max_completion_tokens"}],"x" : [1]}`: `{"messages":[{"content":"max_completion_tokens"}],"x" : [1]}`,
+	} {
+		got, fault := RenameLimit([]byte(in), "max_completion_tokens", "max_tokens")
+		if fault != nil || string(got) != want {
+			t.Errorf("RenameLimit(%s) = %s, %v, want %s", in, got, fault, want)
+		}
+	}
+}
+
 // TestNative leaves a body of the family's own dialect alone, but for what the run decides.
 func TestNative(t *testing.T) {
 	tests := []struct {
@@ -241,6 +258,19 @@ var answers = map[string]string{
 	"mistral":  `{"choices":[{"index":0,"message":{"role":"assistant","content":"Tide"},"stop_reason":"length"}]}`,
 	"refusal":  `{"output":{"message":{"role":"assistant","content":[]}},"stopReason":"guardrail_intervened","usage":{"inputTokens":3.0,"outputTokens":0.0}}`,
 	"cohere":   `{"response_id":"r","text":"Dew","finish_reason":"COMPLETE"}`,
+
+	"command":     `{"generations":[{"finish_reason":"MAX_TOKENS","id":"g","text":" Fog"}],"id":"c","prompt":"p"}`,
+	"command-r":   `{"response_id":"r","text":"Dew","generation_id":"g","finish_reason":"COMPLETE","tool_calls":[{"name":"w","parameters":{"city":"Oslo"}}],"meta":{"billed_units":{"input_tokens":4,"output_tokens":2}}}`,
+	"jamba":       `{"id":"j","choices":[{"index":0,"message":{"role":"assistant","content":"Fern"},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}`,
+	"j2":          `{"id":7,"prompt":{"text":"p","tokens":[]},"completions":[{"data":{"text":"Elm","tokens":[]},"finishReason":{"reason":"endoftext"}}]}`,
+	"mistral-old": `{"outputs":[{"text":" Salt","stop_reason":"length"}]}`,
+	"claude-old":  `{"type":"completion","completion":" Oak","stop_reason":"stop_sequence","stop":"\n\nHuman:"}`,
+	"deepseek-r1": `{"choices":[{"text":"Hm.\n</think>\n\nMoss","stop_reason":"stop"}]}`,
+	"gpt-oss":     `{"id":"c","object":"chat.completion","created":5,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"<reasoning>Hm.</reasoning>Ivy"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":9,"total_tokens":12}}`,
+	"cut-thought": `{"choices":[{"index":0,"message":{"role":"assistant","content":"<reasoning>Hm."},"finish_reason":"length"}]}`,
+	"magistral":   `{"choices":[{"index":0,"message":{"role":"assistant","content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]},{"type":"text","text":"Kelp"}],"tool_calls":[{"id":"t","function":{"name":"w","arguments":{"city":"Oslo"}}}]},"stop_reason":"tool_calls"}]}`,
+	"two-choices": `{"choices":[{"index":0,"message":{"content":"a"},"stop_reason":"stop"},{"index":1,"message":{"content":"b"},"stop_reason":"length"}]}`,
+	"stranger":    `{"output":"Reed","usage":"none","done_reason":"stop"}`,
 }
 
 func TestAnswers(t *testing.T) {

@@ -58,7 +58,7 @@ func Native(d pipeline.Dialect, raw []byte) ([]byte, *pipeline.Fault) {
 // is none it is raw itself. raw must be an object.
 func RenameLimit(raw []byte, from, to string) ([]byte, *pipeline.Fault) {
 	w := walk{}
-	var old, other, comma span // old with its name only; comma is what has to go with it
+	var old, other, comma span // comma: old with the comma before it
 	end := 0
 	eachMember(&w, Root(pipeline.OpenAI), raw, func(key string, at span) {
 		switch key {
@@ -77,9 +77,8 @@ func RenameLimit(raw []byte, from, to string) ([]byte, *pipeline.Fault) {
 	}
 	out := make([]byte, 0, len(raw)+len(to))
 	if other.to == 0 {
-		name := bytes.IndexByte(raw[old.from:old.to], ':') // no name that is asked for has a colon
-		out = append(AppendString(append(out, raw[:old.from]...), to), raw[old.from+name:]...)
-		return out, nil
+		name := 2 + bytes.IndexByte(raw[old.from+1:old.to], '"') // no name that is asked for has a quote in it
+		return append(AppendString(append(out, raw[:old.from]...), to), raw[old.from+name:]...), nil
 	}
 	if comma.from == 0 { // the first member: the comma behind it goes
 		comma = span{old.from, old.to + bytes.IndexByte(raw[old.to:], ',') + 1}
