@@ -171,6 +171,18 @@ func TestReadLike(t *testing.T) {
 			t.Errorf("ratio %v, %v; want 1", l.ratio(), err)
 		}
 	})
+	t.Run("rows of other programs", func(t *testing.T) {
+		l, err := ReadLike(write(t, "out.jsonl", `{"custom_id":"a","response":{"status_code":200,"body":{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":70}}}}
+{"recordId":"b","modelInput":{"inputText":"hi"},"modelOutput":{"inputTextTokenCount":3,"results":[{"tokenCount":30,"outputText":"x","completionReason":"FINISH"}]}}
+{"recordId":"c","modelOutput":{"outputs":[{"text":"x","stop_reason":"stop"}]}}
+`), estimate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Rows != 2 || l.Input != 8 || l.Output != 100 {
+			t.Errorf("%+v; want 8 tokens in and 100 out in the 2 rows that count them", l)
+		}
+	})
 	for name, tt := range map[string]struct{ text, want string }{
 		"error rows only":         {errorRow, ErrNoRows.Error()},
 		"nothing":                 {"", ErrNoRows.Error()},

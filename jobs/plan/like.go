@@ -73,7 +73,7 @@ func (l *Like) read(path string, estimate func([]byte) (int64, bool)) error {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		row, _, err := sinks.ParseAnyRow(line)
+		row, err := rowOf(line)
 		if err != nil {
 			if !bytes.HasSuffix(line, []byte("\n")) {
 				return nil
@@ -83,6 +83,17 @@ func (l *Like) read(path string, estimate func([]byte) (int64, bool)) error {
 		l.add(row, estimate)
 	}
 	return nil
+}
+
+// rowOf reads a row of any kind. A line that is no row of another program's is one of ours, or says nothing.
+func rowOf(line []byte) (*sinks.Row, error) {
+	if row, kind, err := sinks.ParseAnyRow(line); err == nil && !kind.HasPlace() {
+		if row.Usage.OutputTokens == 0 { // its format has no counts: that is no answer of no length
+			row.ModelOutput = nil
+		}
+		return row, nil
+	}
+	return sinks.ParseRow(line)
 }
 
 func (l *Like) add(row *sinks.Row, estimate func([]byte) (int64, bool)) {
