@@ -45,8 +45,9 @@ func TestThreeTurnsInEveryFamily(t *testing.T) {
 	opts := simOptions(sim.Options{Seed: 5, OutputTokens: 12})
 	s := startSim(t, opts)
 	for _, f := range families {
-		modelID, want, known := familyCases[f.name].modelID, "", false
-		if want, known = ownWords[f.name]; !known {
+		modelID := familyCases[f.name].modelID
+		want, known := ownWords[f.name]
+		if !known {
 			t.Errorf("%s: no row says what it is asked", f.name)
 			continue
 		}
