@@ -44,23 +44,26 @@ func (b *bucket) setRate(now time.Time, rate, saves float64) {
 }
 
 // ready tells when a request may go; a time not after now means that it may now.
-func (b *bucket) ready(now time.Time) time.Time {
+func (b *bucket) ready(now time.Time) time.Time { return b.reaches(now, 0) }
+
+// reaches tells when there will be so much, which is not above burst.
+func (b *bucket) reaches(now time.Time, level float64) time.Time {
 	b.advance(now)
 	if math.IsInf(b.rate, 1) {
 		return now
 	}
 	// While last is in the future, nothing accrues before it.
-	if b.level >= -crumb && !b.last.After(now) {
+	if b.level >= level-crumb && !b.last.After(now) {
 		return now
 	}
 	at := b.last
 	if at.Before(now) {
 		at = now
 	}
-	if b.level >= -crumb {
+	if b.level >= level-crumb {
 		return at
 	}
-	return at.Add(seconds(-b.level / b.rate))
+	return at.Add(seconds((level - b.level) / b.rate))
 }
 
 // take books a cost, or gives it back where it is negative. During a pause nothing is saved, not even that.

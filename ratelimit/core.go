@@ -17,6 +17,8 @@ const (
 	historyLeast    = 5                // seconds, and
 	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
 	filledFor       = 3 * time.Minute  // without a refusal: there may be more
+	hungOver        = 200.0            // requests over which their share is a running mean,
+	hungMost        = 0.5              // which counts as no more than this
 	recent          = 10 * time.Second // over which refusals are compared with the noise
 
 	// Where nothing is stated, the first streams come at this rate after the first few: what is sent before the
@@ -80,6 +82,7 @@ type core struct {
 
 	tokenPace, requestPace pace
 	tokenFloor             float64 // tokens per second: one request a minute
+	hung                   float64 // the share of requests that use nothing, times the part of a minute after which it shows
 	service, daily         hold
 	streams                concurrency
 	predict                predictor
@@ -281,8 +284,8 @@ func (c *core) gated(now time.Time, held, expect float64) verdict {
 	switch {
 	case !(c.tpm > 0):
 		return verdict{}
-	case c.minute.sum.use > 0 && c.minute.sum.use+expect > c.tpm:
-		return verdict{cause: byTokens, at: c.minute.freed(max(0, c.tpm-expect), usedTokens)}
+	case c.minute.sum.use > 0 && c.minute.sum.use*(1-c.hung)+expect > c.tpm:
+		return verdict{cause: byTokens, at: c.minute.freed(max(0, (c.tpm-expect)/(1-c.hung)), usedTokens)}
 	case c.gate.retry(now):
 		c.paceTokens(now)
 		c.tell(now, ControlService, "try", 1, 0, "what is not used may be given back at once after all")
@@ -293,7 +296,7 @@ func (c *core) gated(now time.Time, held, expect float64) verdict {
 	if c.gate.strict {
 		return verdict{}
 	}
-	if at := c.gate.ready(now); at.After(now) {
+	if at := c.gate.ready(now, held); at.After(now) {
 		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
 	}
 	return verdict{}
@@ -366,6 +369,7 @@ func (c *core) succeed(now time.Time, id, gen uint32, u Usage) {
 	}
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
+	c.hung -= c.hung / hungOver
 	c.predict.learn(f.cost, u, now.Sub(f.began))
 	c.tellStreams(now, c.streams.succeeded(now, &f, u.Output))
 	c.service.ended(id, false)
@@ -422,6 +426,11 @@ func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
 	}
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
+	hung := 0.0
+	if u == (Usage{}) {
+		hung = min(1, now.Sub(f.began).Minutes())
+	}
+	c.hung = min(c.hung+(hung-c.hung)/hungOver, hungMost)
 	if overload {
 		c.tellStreams(now, c.streams.overloaded(now, f.began, c.inFlight+1))
 	}
@@ -587,25 +596,15 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 // over is the time in seconds in which the minute's use was admitted.
 func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
-		c.requestPace.cut(now, c.minute.sum.accepted/over, c.perSecond(c.requestPace.last, acceptedRequests), 1.0/minute)
+		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute)
 		c.paceRequests(now)
 		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
-	c.tokenPace.cut(now, c.minute.sum.use/over, c.perSecond(c.tokenPace.last, usedTokens), c.tokenFloor)
+	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor)
 	c.paceTokens(now)
 	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
-}
-
-// perSecond is what was admitted per second since t, as far as a minute ago.
-func (c *core) perSecond(t time.Time, of func(*slot) float64) float64 {
-	from := c.minute.number(t) + 1
-	n := c.minute.cur - from
-	if n <= 0 {
-		return math.Inf(1)
-	}
-	return c.minute.between(from, c.minute.cur-1, of) / (float64(n) * secondSlot.Seconds())
 }
 
 func (c *core) cutReason() string {

@@ -199,7 +199,7 @@ func TestPaceStaysPositiveAndFinite(t *testing.T) {
 			before := p.x
 			switch rapid.IntRange(0, 2).Draw(t, "what") {
 			case 0:
-				p.cut(now, s60, s60, floor)
+				p.cut(now, s60, floor)
 				if !math.IsInf(before, 1) && p.x < min(before*leastCut, floor, p.stated) {
 					t.Fatalf("cut from %v to %v", before, p.x)
 				}
@@ -220,17 +220,13 @@ func TestPaceStaysPositiveAndFinite(t *testing.T) {
 
 func TestPaceIsCutToWhatWasAdmittedAndEndsAtWhatWasStated(t *testing.T) {
 	p := newPace(600, 0)
-	p.cut(epoch, 4, 4, 1.0/60)
+	p.cut(epoch, 4, 1.0/60)
 	if want := leastCut * share * 10; math.Abs(p.x-want) > 1e-9 {
 		t.Errorf("pace after a cut to 4 from 10 = %v, want no less than %v", p.x, want)
 	}
-	p.cut(after(time.Minute), 6, 6, 1.0/60)
-	if want := beta * 6; math.Abs(p.x-want) > 1e-9 {
+	p.cut(after(time.Minute), 6, 1.0/60)
+	if want := keen.keeps * 6; math.Abs(p.x-want) > 1e-9 {
 		t.Errorf("pace after a cut to 6 from 7 = %v, want %v", p.x, want)
-	}
-	p.cut(after(time.Minute+again/2), 5.5, 4, 1.0/60)
-	if want := beta * betaAgain * 5.5; math.Abs(p.x-want) > 1e-9 {
-		t.Errorf("pace after a cut to 5.5 soon after another = %v, want it deeper, %v", p.x, want)
 	}
 	before := p.x
 	p.grow(0, 4, 1.0/60)
@@ -242,6 +238,36 @@ func TestPaceIsCutToWhatWasAdmittedAndEndsAtWhatWasStated(t *testing.T) {
 	}
 	if p.learned() || p.x != share*10 {
 		t.Errorf("pace after long growth = %v, want the stated one, %v", p.x, share*10)
+	}
+}
+
+// Ceilings that agree make a pace calm: it asks less deep, and not so soon. One that does not makes it keen again. Of few requests
+// agreement cannot be told as well as of many.
+func TestPaceIsCalmWhereCeilingsAgree(t *testing.T) {
+	const floor = 1.0 / 60
+	cut := func(p *pace, s60 float64) {
+		p.x = 1.3 * s60
+		p.cut(p.last.Add(time.Minute), s60, floor)
+	}
+	p := newPace(0, 0)
+	for i, s60 := range []float64{20, 20.2, 19.9, 20.1} {
+		if p.manner() != keen {
+			t.Errorf("calm after %d ceilings", i)
+		}
+		cut(&p, s60)
+	}
+	if want := calm.keeps * 20.1; p.manner() != calm || math.Abs(p.x-want) > 1e-9 {
+		t.Errorf("cut to %v after four ceilings that agree, want it calm, %v", p.x, want)
+	}
+	if cut(&p, 19.2); p.manner() != keen {
+		t.Error("still calm after a ceiling of 19.2 instead of 20")
+	}
+	few := newPace(0, 0)
+	for _, s60 := range []float64{2, 2.1, 1.95, 2.05, 1.92} {
+		cut(&few, s60)
+	}
+	if few.manner() != calm {
+		t.Error("keen with ceilings of about 2 requests a second, 4 % off")
 	}
 }
 
@@ -268,7 +294,7 @@ func TestSmallPacesGrowFasterInProportion(t *testing.T) {
 func TestPaceDoublesUntilTheSecondCut(t *testing.T) {
 	const floor = 1.0 / 60
 	p := newPace(0, 0)
-	p.cut(epoch, 4, 4, floor)
+	p.cut(epoch, 4, floor)
 	first := p.x
 	for range 2 * doubles {
 		p.grow(time.Second, 0.1, floor)
@@ -276,8 +302,8 @@ func TestPaceDoublesUntilTheSecondCut(t *testing.T) {
 	if want := 4 * first; math.Abs(p.x-want) > 1e-9 {
 		t.Errorf("pace after two doublings from %v = %v, want %v", first, p.x, want)
 	}
-	p.cut(after(time.Minute), 5, 5, floor)
-	if want := beta * 5; math.Abs(p.x-want) > 1e-9 {
+	p.cut(after(time.Minute), 5, floor)
+	if want := keen.keeps * 5; math.Abs(p.x-want) > 1e-9 {
 		t.Errorf("pace after the second cut = %v, want %v, however far it had come", p.x, want)
 	}
 	for range 2 * doubles {
@@ -295,7 +321,7 @@ func TestPaceIsConfirmedByCutsThatAgree(t *testing.T) {
 			t.Errorf("confirmed after %d cuts = %v, want nothing yet", i, got)
 		}
 		p.x = max(6, p.x)
-		p.cut(after(time.Duration(i)*time.Minute), s60, s60, 1.0/60)
+		p.cut(after(time.Duration(i)*time.Minute), s60, 1.0/60)
 	}
 	if got := p.confirmed(); math.Abs(got-5) > 1e-9 {
 		t.Errorf("confirmed = %v, want the mean of 5, 5.2 and 4.8", got)
@@ -306,8 +332,8 @@ func TestPaceIsConfirmedByCutsThatAgree(t *testing.T) {
 func TestPaceGrowsFromNothing(t *testing.T) {
 	const floor = 1.0 / 60
 	p := newPace(0, 0)
-	p.cut(epoch, 0, 0, floor)
-	p.cut(epoch, 0, 0, floor)
+	p.cut(epoch, 0, floor)
+	p.cut(epoch, 0, floor)
 	if p.x != floor {
 		t.Errorf("pace after cuts to nothing = %v, want %v", p.x, floor)
 	}
@@ -449,7 +475,7 @@ func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
 	for i, p := range ps[:480] {
 		c.throttled(after(50*time.Millisecond+time.Duration(i)*time.Microsecond), p.id, p.gen, false)
 	}
-	if got, want := c.tokenPace.x*60, beta*120*200; math.Abs(got-want) > 1e-6 {
+	if got, want := c.tokenPace.x*60, keen.keeps*120*200; math.Abs(got-want) > 1e-6 {
 		t.Errorf("pace = %v tokens a minute, want %v: 120 of 600 were admitted", got, want)
 	}
 	if c.tokenPace.cuts != 1 {

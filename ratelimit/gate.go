@@ -7,7 +7,7 @@ const (
 	gatedSaves  = 5   // seconds of the pace behind it
 	fullLedger  = 0.98
 	falsifyFor  = 5 * time.Minute
-	falsifyMost = 2
+	falsifyMost = 3
 	strictFirst = 10 * time.Minute // until the gentler accounting is tried again,
 	strictMost  = 2 * time.Hour    // and that much at most, doubled each time
 )
@@ -30,7 +30,14 @@ type gate struct {
 func newGate(now time.Time, tpm float64, strict bool) gate {
 	g := gate{bucket: bucket{last: now, rate: share * tpm / minute}, strict: strict, since: now, lasts: strictFirst}
 	g.burst = gateSaves * g.rate
+	g.level = g.burst
 	return g
+}
+
+// ready tells when a request may go that reserves so much: it goes into debt only where the bucket could never hold it, so that
+// a minute never takes more than the quota.
+func (g *gate) ready(now time.Time, held float64) time.Time {
+	return g.reaches(now, min(held, g.burst))
 }
 
 // refused notes a refusal of a quota whose ledger of the last 60 s was full, which only the strict accounting explains.

@@ -7,25 +7,42 @@ import (
 
 // How a pace is learned. The figures are those of a simulation over five shapes of quota, see TestTable.
 const (
-	share     = 0.995 // of a stated quota: what is left over covers the way to the service
-	beta      = 0.92  // a cut goes to this share of what was admitted,
-	betaAgain = 0.9   // and to this one of that, where the last cut was not enough;
-	again     = 20 * time.Second
-	leastCut  = 0.7 // it never goes below this share of the pace there was
-	cutEvery  = 15 * time.Second
+	share    = 0.995 // of a stated quota: what is left over covers the way to the service
+	leastCut = 0.7   // a cut never goes below this share of the pace there was
+	cutEvery = 19 * time.Second
 
-	growth    = 0.15 / minute // of the pace per second, at twenty requests a second,
-	growthAt  = 20
-	sublinear = 0.7    // and with this power of the pace at others
-	steady    = minute // seconds without a cut after which it grows faster and faster,
-	doubles   = 5      // seconds in which it doubles until the second cut, where nothing is stated,
-	redoubles = 20     // and in which it doubles when no window of any shape would have been silent for so long:
-	silent    = 120    // seconds without a cut,
-	silentOf  = 75     // and below what is stated
-	ceiling   = 1.35   // growth stops at this multiple of what was admitted in the last 60 s
+	agreeing = 3     // ceilings in a row, each of them close to those before, make a pace calm:
+	near     = 0.015 // so close, as a share,
+	nearOf   = 100   // and so much closeness for few requests: over the power of 1.5 of those in the minute
+	recently = 0.7   // weight of the last ceiling in their mean
+
+	swiftest  = 0.007 // of a pace, the most that it grows by in a second at first;
+	steadyFor = 45    // seconds without a cut after which it grows faster and faster, or
+	overdue   = 1.2   // times those that it takes to grow back by what was cut, if that is longer
+	doubles   = 5     // seconds in which it doubles until the second cut, where nothing is stated,
+	redoubles = 20    // and in which it doubles when no window of any shape would have been silent for so long:
+	silent    = 120   // seconds without a cut,
+	silentOf  = 75    // and below what is stated
+	ceiling   = 1.35  // growth stops at this multiple of what was admitted in the last 60 s
+
+	growthAt = 20 // requests a second, for which the growth of a manner is given
 
 	trusted  = 3 // ceilings in a row
 	credible = 1.3
+)
+
+// A manner is how much a pace is cut, and how fast it grows back.
+type manner struct {
+	keeps  float64 // a cut leaves this share of what was admitted
+	growth float64 // of the pace in a second, at growthAt;
+	power  float64 // growth in requests goes with this power of the pace
+}
+
+// A pace is keen as long as its ceilings differ: others come and go beside it, or the quota moves. Then small paces gain on large
+// ones, and cuts are deep. When they agree it is calm: it is alone on its quota, or everybody has the same, and asks more rarely.
+var (
+	keen = manner{keeps: 0.9, growth: 0.13 / minute, power: 0.3}
+	calm = manner{keeps: 0.97, growth: 0.05 / minute, power: 1.1}
 )
 
 // A pace is a rate in units per second, learned from refusals.
@@ -39,11 +56,11 @@ type pace struct {
 	binds    float64 // seconds for which this pace held requests back since the last cut
 	cuts     int
 	last     time.Time        // the last cut
-	before   float64          // the rate before it,
-	since    float64          // what was admitted per second between it and the one before,
-	repeated bool             // which was not long ago
+	before   float64          // the rate before it
 	ramped   bool             // it ended the doubling, so the rate before it says nothing of the quota
-	ceilings [trusted]float64 // what was admitted per second at the last cuts
+	ceilings [trusted]float64 // what was admitted per second at the last cuts,
+	usual    float64          // its mean over those that agree,
+	agreed   int              // and how many that are
 }
 
 // newPace begins at what is stated, else as if start had been what was admitted at the cuts before, else without bounds. Both
@@ -55,7 +72,7 @@ func newPace(stated, start float64) pace {
 	}
 	p.x = p.stated
 	if start > 0 && !(stated > 0) {
-		p.cuts, p.x = trusted, beta*start/minute
+		p.cuts, p.x = trusted, keen.keeps*start/minute
 	}
 	return p
 }
@@ -77,15 +94,33 @@ func (p *pace) confirmed() float64 {
 
 // cut lowers the pace after a refusal. s60 is what was admitted per second, on average over the last 60 s, refused
 // requests not counted. Where this runner is alone it is never below the quota when a service refuses, so cutting to it does
-// not collapse. since is the same since the last cut: it says more where a quota falls, and less where it has windows.
-// Nothing lowers the pace below floor, which is positive.
-func (p *pace) cut(now time.Time, s60, since, floor float64) {
-	p.repeated = !p.last.IsZero() && now.Sub(p.last) < again
-	p.before, p.binds, p.last, p.since = p.x, 0, now, since
+// not collapse. Nothing lowers the pace below floor, which is positive; a request is a minute of it.
+func (p *pace) cut(now time.Time, s60, floor float64) {
+	p.before, p.binds, p.last = p.x, 0, now
 	p.cuts++
 	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
+	p.compare(min(p.before, s60), s60/floor)
 	copy(p.ceilings[1:], p.ceilings[:])
 	p.correct(s60, floor)
+}
+
+// compare holds a ceiling against those before it. The fewer requests there were in the minute, the less can it be told.
+func (p *pace) compare(ceiling, requests float64) {
+	off := 1 + near + nearOf*math.Pow(max(1, requests), -1.5)
+	if ceiling > off*p.usual || p.usual > off*ceiling {
+		p.agreed, p.usual = 0, ceiling
+		return
+	}
+	p.agreed++
+	p.usual += recently * (ceiling - p.usual)
+}
+
+// manner is that of a pace alone, or of one among others.
+func (p *pace) manner() manner {
+	if p.agreed >= agreeing {
+		return calm
+	}
+	return keen
 }
 
 // correct makes the last cut again, with what is known better.
@@ -94,12 +129,9 @@ func (p *pace) correct(s60, floor float64) {
 	if !math.IsInf(p.before, 1) && !p.ramped {
 		least = max(least, leastCut*p.before)
 	}
-	admitted := min(p.before, max(s60, least))
 	p.ceilings[0] = min(p.before, max(s60, floor))
-	if p.repeated && !p.ramped {
-		admitted = min(admitted, max(p.since, betaAgain*admitted))
-	}
-	p.x = min(p.stated, max(least, beta*admitted, 0.8*beta*s60))
+	keeps := p.manner().keeps
+	p.x = min(p.stated, max(least, keeps*min(p.before, max(s60, least)), 0.8*keeps*s60))
 }
 
 // undo takes the last cut back.
@@ -140,6 +172,8 @@ func (p *pace) step(d time.Duration, stated bool, each float64) float64 {
 	if p.binds > silent || stated && p.binds > silentOf {
 		return p.x * (math.Exp2(d.Seconds()/redoubles) - 1)
 	}
-	x := growthAt * math.Pow(p.x/each/growthAt, sublinear)
-	return growth * max(1, p.binds/steady*(p.binds/steady)) * x * each * d.Seconds()
+	m := p.manner()
+	growth := min(swiftest, m.growth*math.Pow(p.x/each/growthAt, m.power-1))
+	late := p.binds / max(steadyFor, overdue*(1-m.keeps)/growth)
+	return growth * max(1, late*late) * p.x * d.Seconds()
 }
