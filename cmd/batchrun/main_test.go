@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/batchrun/batchrun/jobs/learned"
 	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
+	"github.com/batchrun/batchrun/ratelimit"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -31,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor,
 			"rows":    rows,
 			"mode":    mode,
+			"learn":   learn,
 		},
 	})
 }
@@ -116,6 +121,21 @@ func rows(ts *testscript.TestScript, neg bool, args []string) {
 	if !slices.Equal(got, want) {
 		ts.Fatalf("%s has the rows %q, want %q", args[0], got, want)
 	}
+}
+
+// learn remembers a quota as a run does that was refused for minutes: learn MODEL TOKENS, tokens a minute. The credentials of the
+// scripts tell no account, so it is that of the profile without a name.
+func learn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: learn model tokens")
+	}
+	tokens, err := strconv.ParseFloat(args[1], 64)
+	ts.Check(err)
+	account := sha256.Sum256([]byte("profile "))
+	ts.Check(learned.Store{Dir: learned.Dir(ts.Getenv)}.Save(
+		learned.Key{Account: hex.EncodeToString(account[:6]), Endpoint: ts.Getenv("ENDPOINT"), Region: ts.Getenv("AWS_REGION"), Model: args[0]},
+		learned.Entry{At: time.Now(), Learned: ratelimit.Learned{TokensPerMinute: tokens}},
+	))
 }
 
 // mode checks permissions: mode 0600 FILE.
