@@ -463,7 +463,11 @@ func (d *dispatcher) succeed(t *task, o outcome, now time.Time, probe bool) {
 	d.reopenIf(probe)
 	d.health.add(t, false, o.timing.Started)
 	d.admitted.admit(t.reservation())
-	d.firstTokens.add(o.timing.FirstToken)
+	if first := o.timing.FirstToken; first >= 0 {
+		d.firstTokens.add(first)
+	} else { // an answer in one piece: nothing comes before all of it
+		d.firstTokens.add(o.timing.Total)
+	}
 	d.deadline.lasted.add(o.timing.Total)
 	if !d.health.suspect(d.cfg.MaxAttempts) {
 		d.spare(t.sent, now)

@@ -85,6 +85,9 @@ type Response struct {
 	StopReason string // in the family's own words; "guardrail_intervened" where a guardrail blocked and the family gave none
 	Usage      Usage
 	RequestID  string
+	// ServiceTier and PerformanceLatency are those by which the service says it has answered, which need not be those that were asked
+	// for; "" where none was asked for, or the service does not say.
+	ServiceTier, PerformanceLatency string
 	// Connect is the dial and TLS time inside this attempt, 0 on a reused connection.
 	Connect time.Duration
 	// ServerFirstByte and ServerTotal are what the service reported; negative where it did not.

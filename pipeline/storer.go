@@ -186,7 +186,7 @@ func (s *storer) drop(batch []*Result) {
 
 // encoded is the memory that a request holds beside its record: the body of a short form.
 func encoded(req *Request) int64 {
-	if req.Record.Input != nil {
+	if in := req.Record.Input; in != nil && len(in) == len(req.Body) { // nothing was added to it
 		return 0
 	}
 	return int64(len(req.Body))

@@ -22,10 +22,17 @@ var _ pipeline.Counter = (*Model)(nil)
 // charge and takes nothing of the quota of tokens; not every model has it
 // (https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html).
 func (m *Model) CountTokens(ctx context.Context, req *pipeline.Request) (int64, error) {
-	out, err := m.client.CountTokens(ctx, &bedrockruntime.CountTokensInput{
+	in := &bedrockruntime.CountTokensInput{
 		ModelId: aws.String(m.opts.ModelID),
 		Input:   &types.CountTokensInputMemberInvokeModel{Value: types.InvokeModelTokensRequest{Body: req.Body}},
-	})
+	}
+	var how []func(*bedrockruntime.Options)
+	if m.api == ConverseStream {
+		in.Input = &types.CountTokensInputMemberConverse{} // its body is made here, since the SDK's own types would not hold all of it
+		ctx = withCall(ctx, &call{body: countConverse(req.Body)})
+		how = append(how, sendBody)
+	}
+	out, err := m.client.CountTokens(ctx, in, how...)
 	if err != nil {
 		return 0, m.countFault(ctx, err)
 	}
@@ -33,6 +40,19 @@ func (m *Model) CountTokens(ctx context.Context, req *pipeline.Request) (int64, 
 		return 0, &pipeline.InvokeError{Kind: pipeline.Transient, Type: pipeline.TypeBadFrame, Message: "the service counted no tokens"}
 	}
 	return int64(*out.InputTokens), nil
+}
+
+// countConverse is the body of CountTokens for a Converse request: of its members only those that count.
+// https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseTokensRequest.html
+func countConverse(body []byte) []byte {
+	var o object
+	for _, m := range parseObject(body) {
+		switch string(m.key) {
+		case "messages", "system", "toolConfig", "additionalModelRequestFields":
+			o = append(o, m)
+		}
+	}
+	return append(o.append([]byte(`{"input":{"converse":`)), `}}`...)
 }
 
 // countFault says what an error of CountTokens means: by the context first, by the type second. Whoever may not count, or asks

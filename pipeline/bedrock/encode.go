@@ -21,6 +21,9 @@ func (m *Model) Encode(rec *pipeline.Record) (*pipeline.Request, error) {
 	} else if body != nil {
 		req.Body = body
 	}
+	if m.api == ConverseStream {
+		req.Body = m.tune(req.Body)
+	}
 	if len(req.Body) > MaxBody {
 		return nil, &pipeline.Fault{
 			Type:    pipeline.TypeRecordTooLarge,
@@ -29,7 +32,7 @@ func (m *Model) Encode(rec *pipeline.Record) (*pipeline.Request, error) {
 	}
 	w, ok := weigh(req.Body, m.family)
 	if !ok {
-		return nil, invalid("modelInput must be a JSON object: the body that InvokeModel takes")
+		return nil, invalid("modelInput must be a JSON object: the body that " + m.operation() + " takes")
 	}
 	req.InputTokens, req.MaxTokens = w.tokens(), w.limit
 	if w.limit < 0 {
@@ -83,6 +86,11 @@ func (m *Model) warnNoLimit() {
 			m.family.limitKey, m.family.defaultLimit))
 		return
 	}
+	if m.api == ConverseStream {
+		m.warn("limit", fmt.Sprintf("modelInput without %s: the model may answer as long as it can; %d tokens are reserved for its answer",
+			m.family.limitKey, m.family.defaultLimit))
+		return
+	}
 	m.warn("limit", fmt.Sprintf("modelInput without %s: the family's default of %d tokens is reserved for its answer",
 		m.family.limitKey, m.family.defaultLimit))
 }
@@ -98,7 +106,11 @@ func (m *Model) encodePrompt(p *pipeline.Prompt) ([]byte, *pipeline.Fault) {
 	if limit == 0 {
 		limit = m.maxTokens()
 	}
-	return m.family.encode(p, limit, foundationID(m.opts.ModelID))
+	body, fault := m.family.encode(p, limit, foundationID(m.opts.Foundation))
+	if m.api == Invoke && fault == nil {
+		body = withoutStream(body)
+	}
+	return body, fault
 }
 
 // maxTokens is the answer limit of a short-form record that sets none.
@@ -109,8 +121,8 @@ func (m *Model) maxTokens() int64 {
 	}
 	// A model of the family itself has the family's bound; one that is only said to be like it may not.
 	if most := m.family.maxLimit; most > 0 && limit > most && !m.familyNamed {
-		m.warn("max", fmt.Sprintf("%s models answer with at most %d tokens: %s is %d instead of %d",
-			m.family.name, most, m.family.limitKey, most, limit))
+		m.warn("max", fmt.Sprintf("%s answer with at most %d tokens: %s is %d instead of %d",
+			m.limitedName(), most, m.family.limitKey, most, limit))
 		limit = most
 	}
 	return limit
@@ -118,4 +130,20 @@ func (m *Model) maxTokens() int64 {
 
 func invalid(message string) *pipeline.Fault {
 	return &pipeline.Fault{Type: pipeline.TypeInvalidRecord, Message: message}
+}
+
+// limitedName names the models that have a limit to the user.
+func (m *Model) limitedName() string {
+	if m.api == ConverseStream {
+		return "models like " + m.opts.Foundation
+	}
+	return m.family.name + " models"
+}
+
+// operation is what a request's body is the body of.
+func (m *Model) operation() string {
+	if m.api == ConverseStream {
+		return "Converse"
+	}
+	return "InvokeModel"
 }

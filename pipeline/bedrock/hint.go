@@ -26,7 +26,7 @@ func Hint(err error) string {
 		"MissingAuthentication", "MissingAuthenticationToken":
 		return "check which credentials are used with `aws sts get-caller-identity`, and this machine's clock"
 	case "AccessDenied":
-		return "allow bedrock:InvokeModelWithResponseStream on the model, and check that the account has access to it in this region"
+		return "allow bedrock:InvokeModelWithResponseStream (with --api invoke, bedrock:InvokeModel) on the model, and check that the account has access to it in this region"
 	case "ResourceNotFound":
 		return "check the model id or ARN, and the region"
 	case "FTUFormNotFilled":

@@ -5,24 +5,20 @@ import (
 	"iter"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-
 	"github.com/batchrun/batchrun/pipeline"
 )
 
 // Invoke makes one attempt, as [pipeline.Model] describes it.
 func (m *Model) Invoke(ctx context.Context, req *pipeline.Request) iter.Seq2[pipeline.Event, error] {
 	return func(yield func(pipeline.Event, error) bool) {
+		if m.api == Invoke {
+			m.invokeWhole(ctx, req, yield)
+			return
+		}
 		cctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		c := &call{body: req.Body}
-		_, err := m.client.InvokeModelWithResponseStream(withCall(cctx, c), &bedrockruntime.InvokeModelWithResponseStreamInput{
-			ModelId:     aws.String(m.opts.ModelID),
-			Body:        req.Body,
-			ContentType: aws.String("application/json"),
-			Accept:      aws.String("application/json"),
-		})
+		err := m.openStream(withCall(cctx, c), req.Body)
 		if c.response != nil {
 			defer c.response.Body.Close()
 		}
@@ -77,5 +73,5 @@ func (m *Model) end(ctx context.Context, st *stream, err error, yield func(pipel
 		yield(pipeline.Event{}, m.streamFault(ctx, st, fault))
 		return
 	}
-	yield(pipeline.Event{Response: r}, nil)
+	yield(pipeline.Event{Response: m.told(r)}, nil)
 }

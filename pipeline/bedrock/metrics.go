@@ -9,7 +9,11 @@ import (
 
 // An envelope is what Bedrock itself adds to a chunk of any family.
 type envelope struct {
+	// event is the type of an event of Converse, set before it is read; "" for a chunk of a family.
+	event   string
 	metrics metrics
+	// tier and latency are those by which the service has answered, where a stream says it.
+	tier, latency string
 	// intervened: a guardrail changed or blocked this chunk.
 	intervened bool
 	// fault is an error that the model reported inside the stream as if it were content.
@@ -19,6 +23,8 @@ type envelope struct {
 // A summary is what the envelopes of a stream said together.
 type summary struct {
 	metrics    metrics
+	tier       string // service tier and latency mode by which the service has answered
+	latency    string
 	intervened bool // in any chunk
 	blocked    bool // in the last chunk
 }

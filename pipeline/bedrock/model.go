@@ -14,6 +14,8 @@ import (
 // A Model is one model of Bedrock. All its methods may be called concurrently.
 type Model struct {
 	opts        Options
+	api         string
+	tuning      object // what is added to a Converse request
 	family      *family
 	familyNamed bool // by the user, not told by the model id
 	region      string
@@ -29,6 +31,14 @@ type Model struct {
 
 var _ pipeline.Model = (*Model)(nil)
 
+// familyFor is the format that a model is spoken to in.
+func familyFor(o *Options) (*family, error) {
+	if o.API == ConverseStream {
+		return converseFor(o.Foundation), nil
+	}
+	return resolveFamily(o.Foundation, o.Family)
+}
+
 // New makes a model from the options, the environment and the shared configuration, in that order of
 // precedence, as the AWS CLI does. It sends nothing; credentials are resolved by [Model.Prepare].
 // Its errors are one line, and have a method Hint where there is something to do.
@@ -36,14 +46,27 @@ func New(ctx context.Context, opts Options) (*Model, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	f, err := resolveFamily(opts.ModelID, opts.Family)
+	if opts.Foundation == "" {
+		opts.Foundation = opts.ModelID
+	}
+	if opts.API == "" {
+		opts.API = APIOf(opts.Foundation)
+	}
+	f, err := familyFor(&opts)
 	if err != nil {
 		return nil, err
 	}
 	if opts.Concurrency == 0 {
 		opts.Concurrency = defaultConcurrency
 	}
-	m := &Model{opts: opts, family: f.of(foundationID(opts.ModelID)), familyNamed: opts.Family != ""}
+	m := &Model{opts: opts, api: opts.API, family: f.of(foundationID(opts.Foundation)), familyNamed: opts.Family != ""}
+	m.opts.Tuning.requestMetadataJSON = nil
+	if len(opts.Tuning.RequestMetadata) > 0 {
+		m.opts.Tuning.requestMetadataJSON = opts.Tuning.requestMetadata()
+	}
+	if m.api == ConverseStream {
+		m.tuning = opts.Tuning.converseMembers()
+	}
 	m.streams.New = func() any { return newStream() }
 	if f == &generic && opts.Family == "" {
 		m.warn("family", fmt.Sprintf("model %q is of no family that is known: its answers are read in whatever known format they come in; "+
@@ -62,8 +85,14 @@ func New(ctx context.Context, opts Options) (*Model, error) {
 // ModelID is the model as it was named.
 func (m *Model) ModelID() string { return m.opts.ModelID }
 
-// Family is the name of the model's family.
+// Family is the name of the model's family; "converse" for [ConverseStream], which has one format for all.
 func (m *Model) Family() string { return m.family.name }
+
+// API is the operation that the model is called by, one of [APIs].
+func (m *Model) API() string { return m.api }
+
+// Foundation is the id of the foundation model behind the model, or the model's own where nothing else is known of it.
+func (m *Model) Foundation() string { return m.opts.Foundation }
 
 // Region is the region that calls go to.
 func (m *Model) Region() string { return m.region }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,6 +23,14 @@ type Options struct {
 	ModelID string
 	// Family names the format of requests and streams, one of [Families]. Empty means to tell it from ModelID.
 	Family string
+	// Foundation is the id or ARN of the foundation model behind ModelID, where that does not tell it: see [Lookup]. Empty means
+	// that ModelID tells it.
+	Foundation string
+	// API is the operation to call, one of [APIs]. Empty means [APIOf] the foundation model. With [ConverseStream], which has one
+	// format for all models, there is no Family.
+	API string
+	// Tuning is what every call asks for beside its answer.
+	Tuning Tuning
 
 	// Region, Profile and EndpointURL override what the environment and the shared configuration say.
 	Region, Profile, EndpointURL string
@@ -53,11 +63,14 @@ func (o Options) Validate() error {
 	}
 	check(o.ModelID != "", "no model is named", "give --model")
 	check(len(o.ModelID) <= 2048, "the model id is longer than 2048 characters", "")
+	check(o.API == "" || slices.Contains(APIs(), o.API), fmt.Sprintf("API %q is not known", o.API), "give one of "+strings.Join(APIs(), ", "))
+	check(o.API != ConverseStream || o.Family == "", "converse-stream has one format for all models", "leave --family out")
 	check(o.MaxTokens >= 0, fmt.Sprintf("max tokens is %d", o.MaxTokens), "give a positive number")
 	check(o.Concurrency >= 0, fmt.Sprintf("concurrency is %d", o.Concurrency), "give a positive number")
 	check(o.HTTPVersion == "" || o.HTTPVersion == "1.1" || o.HTTPVersion == "2",
 		fmt.Sprintf("HTTP version %q is not known", o.HTTPVersion), `give "1.1" or "2"`)
 	check(!o.IgnoreEnvironment || o.EndpointURL != "", "no endpoint is given for the rehearsal", "")
+	errs = append(errs, o.Tuning.validate())
 	if o.EndpointURL != "" {
 		errs = append(errs, checkEndpoint(o.EndpointURL))
 	}

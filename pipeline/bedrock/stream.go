@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,22 +21,24 @@ type stream struct {
 	scan    scanner
 	env     envelope
 
-	family  *family
-	call    *call
-	asm     assembler
-	sum     summary
-	chunks  int    // that hold anything
-	first   []byte // the first of them, if it is short
-	content bool   // content of any kind has come
-	whole   bool   // the terminal event has come
+	family   *family
+	call     *call
+	asm      assembler
+	sum      summary
+	converse bool
+	event    string // of Converse, the type of the event at hand
+	chunks   int    // that hold anything
+	first    []byte // the first of them, if it is short
+	content  bool   // content of any kind has come
+	whole    bool   // the terminal event has come
 }
 
 func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
 
 func (st *stream) reset(f *family, c *call) {
 	st.frames.Reset(c.response.Body)
-	st.family, st.call, st.asm = f, c, f.assemble(c.body)
-	st.sum, st.chunks, st.first, st.content, st.whole = summary{}, 0, st.first[:0], false, false
+	st.family, st.call, st.asm, st.converse = f, c, f.assemble(c.body), f.name == converse.name
+	st.sum, st.event, st.chunks, st.first, st.content, st.whole = summary{}, "", 0, st.first[:0], false, false
 }
 
 // release lets go of what belongs to one call.
@@ -67,6 +70,9 @@ func (st *stream) take(msg *eventstream.Message) (pipeline.Event, *streamFault) 
 	case eventstream.TypeError:
 		return pipeline.Event{}, &streamFault{name: string(msg.ErrorCode), message: string(msg.ErrorMessage)}
 	case eventstream.TypeEvent:
+		if st.converse {
+			return st.converseEvent(msg)
+		}
 		if string(msg.EventType) == "chunk" {
 			return st.chunk(msg.Payload)
 		}
@@ -74,9 +80,24 @@ func (st *stream) take(msg *eventstream.Message) (pipeline.Event, *streamFault) 
 	return pipeline.Event{}, nil // an event of tomorrow
 }
 
+// converseEvent reads an event of ConverseStream: its payload is the event itself.
+func (st *stream) converseEvent(msg *eventstream.Message) (pipeline.Event, *streamFault) {
+	for _, name := range converseEvents {
+		if string(msg.EventType) == name {
+			st.event = name
+			return st.read(msg.Payload, nil)
+		}
+	}
+	return pipeline.Event{}, nil
+}
+
 // chunk reads one chunk of the answer.
 func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
-	body, err := st.unwrap(payload)
+	return st.read(st.unwrap(payload))
+}
+
+// read takes in one piece of the answer, unless it could not be had.
+func (st *stream) read(body []byte, err error) (pipeline.Event, *streamFault) {
 	var sg signs
 	if err == nil && len(body) > 0 {
 		sg, err = st.assemble(body)
@@ -99,6 +120,9 @@ func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
 	}
 	if st.env.metrics.came {
 		st.sum.metrics = st.env.metrics
+	}
+	if st.env.tier != "" || st.env.latency != "" {
+		st.sum.tier, st.sum.latency = st.env.tier, st.env.latency
 	}
 	st.sum.blocked = st.env.intervened
 	st.sum.intervened = st.sum.intervened || st.env.intervened
@@ -130,7 +154,7 @@ func (st *stream) assemble(body []byte) (signs, error) {
 }
 
 func (st *stream) scanChunk(s scanner) (signs, bool) {
-	st.scan, st.env = s, envelope{}
+	st.scan, st.env = s, envelope{event: st.event}
 	if st.scan.open('{') {
 		return st.asm.chunk(&st.scan, &st.env)
 	}
@@ -263,6 +287,9 @@ func (st *stream) endFault(err error) *streamFault {
 // explain says why nothing could be read of a stream, if that is because its format is another than the family's. A family
 // that was named for the wrong model is a fault of the job, and no record is to be paid for over it.
 func (st *stream) explain(f *streamFault) bool {
+	if st.converse {
+		return false // has no other format
+	}
 	var looks *family
 	if s := (scanner{b: st.first}); s.open('{') {
 		looks, _ = familyByKeys(s)
@@ -302,6 +329,8 @@ func (st *stream) response() (*pipeline.Response, *streamFault) {
 		RequestID:  st.call.requestID(),
 		Connect:    time.Duration(st.call.connect.Load()),
 	}
+	r.ServiceTier = cmp.Or(st.sum.tier, st.call.response.Header.Get(headerTier))
+	r.PerformanceLatency = cmp.Or(st.sum.latency, st.call.response.Header.Get(headerLatency))
 	r.ServerFirstByte, r.ServerTotal = st.sum.metrics.latencies()
 	if r.StopReason == "" && st.sum.intervened {
 		r.StopReason = "guardrail_intervened"

@@ -26,6 +26,11 @@ type call struct {
 	response *http.Response
 	snippet  []byte // of a response that is not a success
 	connect  atomic.Int64
+
+	whole     bool   // the answer comes in one piece, and is read before the SDK does
+	answered  bool   // and came, in the way that answerErr says
+	answer    []byte // as far as it came
+	answerErr error
 }
 
 type callKey struct{}
@@ -105,6 +110,8 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	c.response = resp
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		c.keepError()
+	} else if c.whole {
+		c.keepAnswer()
 	}
 	return resp, nil
 }

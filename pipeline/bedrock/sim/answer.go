@@ -36,14 +36,22 @@ type Answer struct {
 // it refuses it. It is a pure function; of the options only Seed, Families, OutputTokens,
 // OutputSpread and MaxTokensLimit matter.
 func Truth(opts Options, modelID string, body []byte) (Answer, error) {
-	p, bad := opts.plan(modelID, body, keyOf(modelID, body))
+	return opts.truth(modelID, body, false)
+}
+
+func (o *Options) truth(modelID string, body []byte, byConverse bool) (Answer, error) {
+	p, bad := o.plan(modelID, body, keyOf(modelID, body), byConverse)
 	if bad != nil {
 		return Answer{}, bad
+	}
+	stopReason := p.stopReason()
+	if byConverse {
+		stopReason = p.converseStop()
 	}
 	return Answer{
 		Text:       string(p.answerText()),
 		Body:       p.body(),
-		StopReason: p.stopReason(),
+		StopReason: stopReason,
 		Usage:      p.usage,
 		MaxTokens:  p.maxTokens,
 	}, nil
@@ -110,13 +118,16 @@ type plan struct {
 }
 
 // plan reads a request and fixes its answer.
-func (o *Options) plan(modelID string, body []byte, k key) (*plan, *Error) {
+func (o *Options) plan(modelID string, body []byte, k key, byConverse bool) (*plan, *Error) {
 	fam, ok := o.familyOf(modelID)
 	if !ok || strings.ContainsFunc(modelID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, validation("The provided model identifier is invalid.")
 	}
 	if len(body) > maxBody {
 		return nil, validation("The request body is larger than the limit of %d bytes.", maxBody)
+	}
+	if byConverse {
+		fam = &converse
 	}
 	if fam.variant != nil {
 		if other := fam.variant(body); other != nil {
@@ -283,7 +294,7 @@ func (p *plan) body() []byte { return p.family.body(p) }
 
 // stream yields the chunks, those of a blocked input included.
 func (p *plan) stream(emit func(event) bool) {
-	if p.guardrail == guardrailBlock {
+	if p.guardrail == guardrailBlock && p.family.blocked != nil {
 		emit(event{payload: p.family.blocked(p), content: true})
 		return
 	}

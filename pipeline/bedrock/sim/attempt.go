@@ -201,7 +201,10 @@ func (a *attempt) serveWhole() {
 		return
 	}
 	body := p.body()
-	if p.guardrail != guardrailNone {
+	switch {
+	case p.isConverse():
+		body = a.appendConverseTail(reopen(body), time.Since(a.arrived).Milliseconds())
+	case p.guardrail != guardrailNone:
 		body = append(p.appendGuardrail(reopen(body), true), '}')
 	}
 	if a.fault != nil && a.failWhole(body) {
@@ -210,7 +213,10 @@ func (a *attempt) serveWhole() {
 	h := a.w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	invocationHeaders(h, p.usage, time.Since(a.arrived))
+	if !p.isConverse() {
+		a.echo()
+		invocationHeaders(h, p.usage, time.Since(a.arrived))
+	}
 	a.firstToken = time.Since(a.arrived)
 	a.end(whole, a.survived())
 	_, _ = a.w.Write(body) // whoever has gone is not told

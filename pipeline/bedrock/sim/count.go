@@ -11,12 +11,13 @@ import (
 // countSuffix is the path of CountTokens: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html.
 const countSuffix = "/count-tokens"
 
-// A countRequest is its body: what InvokeModel would be sent, in base64.
+// A countRequest is its body: what InvokeModel would be sent, in base64, or what Converse would.
 type countRequest struct {
 	Input struct {
 		InvokeModel *struct {
 			Body []byte `json:"body"`
 		} `json:"invokeModel"`
+		Converse json.RawMessage `json:"converse"`
 	} `json:"input"`
 }
 
@@ -48,10 +49,14 @@ func (s *Server) countInput(r *http.Request, id string) (int64, *Error) {
 		return 0, bad
 	}
 	var in countRequest
-	if err := json.Unmarshal(body, &in); err != nil || in.Input.InvokeModel == nil {
-		return 0, malformed("input.invokeModel.body is required")
+	if err := json.Unmarshal(body, &in); err != nil || (in.Input.InvokeModel == nil) == (in.Input.Converse == nil) {
+		return 0, malformed("one of input.invokeModel and input.converse is required")
 	}
-	p, bad := s.opts.plan(id, in.Input.InvokeModel.Body, keyOf(id, in.Input.InvokeModel.Body))
+	asked := []byte(in.Input.Converse)
+	if in.Input.InvokeModel != nil {
+		asked = in.Input.InvokeModel.Body
+	}
+	p, bad := s.opts.plan(id, asked, keyOf(id, asked), in.Input.Converse != nil)
 	if bad != nil {
 		return 0, bad
 	}

@@ -43,10 +43,13 @@ type request struct {
 	toolForced  bool
 	streams     bool   // Cohere Command: the request says that it streams
 	prompt      string // where the answer repeats it
+
+	performance, tier []byte // of a Converse request, as they stand in it
 }
 
 // An event is one chunk on its way to the client. The payload is valid until emit returns.
 type event struct {
+	kind    string // the event's type where it is one of Converse; "" for a chunk
 	payload []byte
 	tokens  int  // output tokens that it stands for
 	content bool // carries content of any kind

@@ -97,6 +97,12 @@ func exceptionHeaders(exceptionType string) []header {
 	}
 }
 
+// appendEvent writes an event of Converse: its payload is the event itself, and filler stands beside its members.
+func appendEvent(dst []byte, kind string, payload []byte, pad int) []byte {
+	payload = append(append(append(reopen(payload), `,"p":"`...), filler[:pad]...), `"}`...)
+	return appendMessage(dst, eventHeaders(kind), payload)
+}
+
 var chunkPrefix = func() []byte {
 	var b []byte
 	b = append(b, "            "[:preludeSize]...) // filled in by sealMessage

@@ -38,22 +38,40 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.serveCount(w, r, id)
 		return
 	}
-	id, streaming, ok := splitPath(path)
+	id, op, ok := splitPath(path)
 	if !ok || r.Method != http.MethodPost {
 		(&Error{Status: http.StatusNotFound, Type: "UnknownOperationException", Message: "The requested operation is not recognized by the service."}).write(w)
 		return
 	}
-	s.serveModel(w, r, id, streaming)
+	s.serveModel(w, r, id, op)
 }
 
-// splitPath reads /model/{id}/invoke and /model/{id}/invoke-with-response-stream.
-func splitPath(path string) (id string, streaming, ok bool) {
-	if id, ok = modelIn(path, "/invoke-with-response-stream"); ok {
-		return id, true, true
-	}
-	id, ok = modelIn(path, "/invoke")
-	return id, false, ok
+// An operation is a way to call a model.
+type operation struct {
+	path      string // behind the model's id
+	streaming bool
+	converse  bool
 }
+
+var operations = []operation{
+	{"/invoke-with-response-stream", true, false},
+	{"/invoke", false, false},
+	{"/converse-stream", true, true},
+	{"/converse", false, true},
+}
+
+// splitPath reads /model/{id}/OPERATION.
+func splitPath(path string) (id string, op operation, ok bool) {
+	for _, op := range operations {
+		if id, ok = modelIn(path, op.path); ok {
+			return id, op, true
+		}
+	}
+	return "", operation{}, false
+}
+
+// cannotStream begins the ids of models that cannot stream: docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-meta.html.
+const cannotStream = "meta.llama4"
 
 // modelIn is the model id of a path of one operation.
 func modelIn(path, operation string) (id string, ok bool) {
@@ -92,7 +110,7 @@ func requestID() string {
 }
 
 // serveModel answers one call.
-func (s *Server) serveModel(w http.ResponseWriter, r *http.Request, id string, streaming bool) {
+func (s *Server) serveModel(w http.ResponseWriter, r *http.Request, id string, op operation) {
 	arrived := time.Now()
 	if s.opts.RequireAuth && r.Header.Get("Authorization") == "" {
 		s.refuse(w, &Error{Status: http.StatusForbidden, Type: "MissingAuthenticationTokenException", Message: "Missing Authentication Token"})
@@ -117,13 +135,17 @@ func (s *Server) serveModel(w http.ResponseWriter, r *http.Request, id string, s
 		return
 	}
 	k := keyOf(id, body)
-	p, bad := s.opts.plan(id, body, k)
+	if op.streaming && strings.HasPrefix(baseModel(id), cannotStream) {
+		s.refuse(w, validation("The model is unsupported for streaming"))
+		return
+	}
+	p, bad := s.opts.plan(id, body, k, op.converse)
 	if bad != nil {
 		s.refuse(w, bad)
 		return
 	}
 	a := attempts.Get().(*attempt)
-	a.init(s, w, r, arrived, k, p, streaming)
+	a.init(s, w, r, arrived, k, p, op.streaming)
 	defer a.release()
 	a.serve()
 	if !a.ended || a.ctx.Err() != nil {

@@ -27,14 +27,21 @@ type stream struct {
 func (s *stream) open() {
 	h := s.w.Header()
 	h["Content-Type"] = []string{"application/vnd.amazon.eventstream"}
-	h["X-Amzn-Bedrock-Content-Type"] = []string{"application/json"}
-	for _, echoed := range []string{"X-Amzn-Bedrock-Performanceconfig-Latency", "X-Amzn-Bedrock-Service-Tier"} {
-		if v := s.r.Header[echoed]; len(v) > 0 {
-			h[echoed] = v
-		}
+	if !s.plan.isConverse() {
+		h["X-Amzn-Bedrock-Content-Type"] = []string{"application/json"}
+		s.echo()
 	}
 	s.w.WriteHeader(200)
 	s.attempt.flush()
+}
+
+// echo tells the latency mode and the tier of the call: those that were asked for.
+func (a *attempt) echo() {
+	for _, echoed := range []string{"X-Amzn-Bedrock-Performanceconfig-Latency", "X-Amzn-Bedrock-Service-Tier"} {
+		if v := a.r.Header[echoed]; len(v) > 0 {
+			a.w.Header()[echoed] = v
+		}
+	}
 }
 
 // serveStream answers with the plan as an event stream.
@@ -95,14 +102,22 @@ func (s *stream) send(ev event) bool {
 		return false
 	}
 	s.payload = append(s.payload[:0], ev.payload...)
-	last := ev.metrics || s.plan.guardrail == guardrailBlock
-	if s.plan.guardrail != guardrailNone && !ev.bare {
+	last := ev.metrics || s.plan.guardrail == guardrailBlock && ev.kind == ""
+	if s.plan.guardrail != guardrailNone && !ev.bare && ev.kind == "" {
 		s.payload = append(s.plan.appendGuardrail(reopen(s.payload), last), '}')
 	}
-	if ev.metrics {
+	pad := 1 + s.rng.IntN(len(filler))
+	switch {
+	case ev.kind == "" && ev.metrics:
 		s.payload = s.appendMetrics(reopen(s.payload))
+	case ev.metrics:
+		s.payload = s.appendConverseTail(reopen(s.payload), time.Since(s.arrived).Milliseconds())
 	}
-	s.out = appendChunk(s.out, s.payload, 1+s.rng.IntN(len(filler)))
+	if ev.kind == "" {
+		s.out = appendChunk(s.out, s.payload, pad)
+	} else {
+		s.out = appendEvent(s.out, ev.kind, s.payload, pad)
+	}
 	s.index++
 	s.frames++
 	s.output += int64(ev.tokens)
@@ -194,10 +209,16 @@ func (p *plan) appendGuardrail(dst []byte, last bool) []byte {
 	if !last {
 		return append(dst, `,"amazon-bedrock-guardrailAction":"NONE"`...)
 	}
-	dst = append(dst, `,"amazon-bedrock-guardrailAction":"INTERVENED","amazon-bedrock-trace":{"guardrail":{`...)
+	dst = append(dst, `,"amazon-bedrock-guardrailAction":"INTERVENED","amazon-bedrock-trace":`...)
+	return append(p.appendTrace(dst), '}')
+}
+
+// appendTrace writes a guardrail's trace, and leaves it open.
+func (p *plan) appendTrace(dst []byte) []byte {
+	dst = append(dst, `{"guardrail":{`...)
 	if p.guardrail == guardrailBlock {
-		return append(dst, `"input":{"simulated":{"topicPolicy":{"topics":[{"name":"simulated","type":"DENY","action":"BLOCKED"}]}}}}}`...)
+		return append(dst, `"input":{"simulated":{"topicPolicy":{"topics":[{"name":"simulated","type":"DENY","action":"BLOCKED"}]}}}}`...)
 	}
 	dst = appendQuoted(append(dst, `"modelOutput":[`...), p.answerText())
-	return append(dst, `],"outputs":[{"simulated":{"sensitiveInformationPolicy":{"piiEntities":[{"type":"NAME","match":"Ada Lovelace","action":"ANONYMIZED"}]}}}]}}`...)
+	return append(dst, `],"outputs":[{"simulated":{"sensitiveInformationPolicy":{"piiEntities":[{"type":"NAME","match":"Ada Lovelace","action":"ANONYMIZED"}]}}}]}`...)
 }

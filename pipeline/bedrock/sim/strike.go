@@ -128,6 +128,9 @@ func (s *stream) appendHalf() {
 
 // stray makes a chunk event that belongs to no answer.
 func (s *stream) stray(dst []byte) []byte {
+	if s.plan.isConverse() {
+		return appendEvent(dst, "contentBlockStop", []byte(`{"contentBlockIndex":99}`), 7)
+	}
 	return appendChunk(dst, []byte(`{"type":"simulated_stray"}`), 7)
 }
 
@@ -250,16 +253,31 @@ func garbage(s *stream, _ *Fault) bool {
 }
 
 func notBase64(s *stream, _ *Fault) bool {
+	if s.plan.isConverse() { // the only blob of it
+		s.appendDelta(`{"contentBlockIndex":99,"delta":{"reasoningContent":{"redactedContent":"*not base64*"}},"p":"abc"}`)
+		return s.fail()
+	}
 	s.append(eventHeaders("chunk"), `{"bytes":"*not base64*","p":"abc"}`)
 	return s.fail()
 }
 
+// appendDelta adds a delta of Converse that is no event of the plan.
+func (s *stream) appendDelta(payload string) { s.append(eventHeaders("contentBlockDelta"), payload) }
+
 func notJSON(s *stream, _ *Fault) bool {
+	if s.plan.isConverse() {
+		s.appendDelta(`{"contentBlockIndex":0,"delta":{"te`)
+		return s.fail()
+	}
 	s.out = appendChunk(s.out, []byte(`{"type":"content_block_delta","index`), 3)
 	return s.fail()
 }
 
 func notJSONEvent(s *stream, _ *Fault) bool {
+	if s.plan.isConverse() {
+		s.append(eventHeaders("metadata"), `"not an object`)
+		return s.fail()
+	}
 	s.append(eventHeaders("chunk"), `{"bytes":"eyJ0eXBlIjoi`)
 	return s.fail()
 }
@@ -287,6 +305,10 @@ func noMessageType(s *stream, _ *Fault) bool {
 }
 
 func unknownHeaders(s *stream, _ *Fault) bool {
+	kind, payload := "chunk", `{"bytes":"eyJ0eXBlIjoicGluZyJ9","unknown":[1,{"deep":null}]}`
+	if s.plan.isConverse() {
+		kind, payload = "contentBlockDelta", `{"contentBlockIndex":99,"delta":{"unknown":[1,{"deep":null}]}}`
+	}
 	s.append(append([]header{
 		{":true", headerTrue, ""},
 		{":false", headerFalse, ""},
@@ -298,11 +320,15 @@ func unknownHeaders(s *stream, _ *Fault) bool {
 		{":timestamp", headerTimestamp, "\x00\x00\x01\x9a\x00\x00\x00\x00"},
 		{":uuid", headerUUID, "0123456789abcdef"},
 		{strings.Repeat("n", 255), headerString, strings.Repeat("v", 1000)},
-	}, eventHeaders("chunk")...), `{"bytes":"eyJ0eXBlIjoicGluZyJ9","unknown":[1,{"deep":null}]}`)
+	}, eventHeaders(kind)...), payload)
 	return s.goOn()
 }
 
 func noBytes(s *stream, _ *Fault) bool {
+	if s.plan.isConverse() {
+		s.appendDelta(`{"p":"abcdefgh"}`)
+		return s.goOn()
+	}
 	s.append(eventHeaders("chunk"), `{"p":"abcdefgh"}`)
 	return s.goOn()
 }
@@ -313,6 +339,10 @@ func strayChunk(s *stream, _ *Fault) bool {
 }
 
 func bigPad(s *stream, _ *Fault) bool {
+	if s.plan.isConverse() {
+		s.appendDelta(`{"contentBlockIndex":99,"delta":{},"p":"` + strings.Repeat("a", 2<<20) + `"}`)
+		return s.goOn()
+	}
 	s.append(eventHeaders("chunk"), `{"bytes":"eyJ0eXBlIjoicGluZyJ9","p":"`+string(bytes.Repeat([]byte("a"), 2<<20))+`"}`)
 	return s.goOn()
 }

@@ -198,4 +198,87 @@ for kind in ["unknown-headers", "unknown-event", "big-pad"]:
     events = list(stream(CLAUDE, claude(f"[[fault:{kind}@2]]")))
     check(len(events) > 5, f"{kind}: {len(events)} events")
 
+
+# Converse and ConverseStream, for models of every family: what is streamed is what is answered whole.
+def assemble_converse(events):
+    blocks, stop, metadata = {}, None, None
+    for e in events:
+        kind, body = next(iter(e.items()))
+        block = blocks.setdefault(body["contentBlockIndex"], {}) if "contentBlockIndex" in body else None
+        if kind == "contentBlockStart":
+            block["toolUse"] = {**body["start"]["toolUse"], "input": ""}
+        elif kind == "contentBlockDelta":
+            delta = body["delta"]
+            if "text" in delta:
+                block["text"] = block.get("text", "") + delta["text"]
+            elif "toolUse" in delta:
+                block["toolUse"]["input"] += delta["toolUse"]["input"]
+            elif "citation" in delta:
+                block.setdefault("citations", []).append(delta["citation"])
+            elif "redactedContent" in delta["reasoningContent"]:
+                block["reasoningContent"] = delta["reasoningContent"]
+            else:
+                inner = block.setdefault("reasoningContent", {"reasoningText": {}})["reasoningText"]
+                for key, piece in delta["reasoningContent"].items():
+                    inner[key] = inner.get(key, "") + piece
+        elif kind == "messageStop":
+            stop = body["stopReason"]
+        elif kind == "metadata":
+            metadata = body
+    content = []
+    for _, block in sorted(blocks.items()):
+        if "toolUse" in block:
+            block["toolUse"]["input"] = json.loads(block["toolUse"]["input"] or "{}")
+        if "citations" in block:
+            block = {"citationsContent": {"content": [{"text": block["text"]}], "citations": block["citations"]}}
+        content.append(block)
+    return {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": stop, **metadata}
+
+
+def converse_request(prompt, **more):
+    return {"messages": [{"role": "user", "content": [{"text": prompt}]}], **more}
+
+
+CONVERSE_TOOLS = {"tools": [{"toolSpec": {"name": "lookup", "inputSchema": {"json": {"type": "object"}}}},
+                            {"cachePoint": {"type": "default"}}], "toolChoice": {"any": {}}}
+THINKING = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+CONVERSE = [
+    converse_request("Grüße, 世界 🌍", system=[{"text": "Be brief."}, {"cachePoint": {"type": "default"}}],
+                     inferenceConfig={"maxTokens": 200, "temperature": 0.5, "stopSequences": ["zzz"]}),
+    converse_request("[[tool:2]]", toolConfig=CONVERSE_TOOLS),
+    converse_request("[[tool:empty]]", toolConfig=CONVERSE_TOOLS),
+    converse_request("think [[redacted]]", additionalModelRequestFields=THINKING),
+    converse_request("[[cite]][[cache:read=900,write=100]]"),
+    converse_request("[[guardrail:block]]", performanceConfig={"latency": "optimized"}, serviceTier={"type": "flex"}),
+    converse_request("[[tokens:5]]", requestMetadata={"team": "x"}),
+    converse_request("short", inferenceConfig={"maxTokens": 3}),
+]
+for model in [CLAUDE, "us.amazon.nova-pro-v1:0", "meta.llama3-8b-instruct-v1:0", "mistral.mistral-large-2407-v1:0", "openai.gpt-oss-20b-1:0"]:
+    for request in CONVERSE:
+        got = assemble_converse(client.converse_stream(modelId=model, **request)["stream"])
+        whole = client.converse(modelId=model, **request)
+        del whole["ResponseMetadata"]
+        for answer in (got, whole):
+            check(answer.pop("metrics")["latencyMs"] >= 0, f"{model}: no latency")
+        check(got == whole, f"{model}: streamed\n{got}\nanswered\n{whole}")
+check("cachePoint" in json.dumps(CONVERSE), "no cache point was sent")
+operation = client.meta.service_model.operation_model("ConverseStream")
+union = operation.get_event_stream_output()
+inside = [name for name, shape in union.members.items() if shape.metadata.get("exception")]
+check(len(inside) == 5, f"the model knows {inside}")
+for name in inside:
+    events = 0
+    try:
+        for _ in client.converse_stream(modelId=CLAUDE, **converse_request(f"[[fault:{name}@3]]"))["stream"]:
+            events += 1
+        check(False, f"{name} in a stream of Converse: nothing was raised")
+    except EventStreamError as error:
+        check(error.response["Error"]["Code"] == name and events == 3, f"{name}: {events} events, {error.response}")
+for name, status in {shape.name: shape.metadata["error"]["httpStatusCode"] for shape in operation.error_shapes}.items():
+    try:
+        client.converse_stream(modelId=CLAUDE, **converse_request(f"[[fault:{name}]]"))
+        check(False, f"{name} before a stream of Converse: nothing was raised")
+    except getattr(client.exceptions, name) as error:
+        check(error.response["ResponseMetadata"]["HTTPStatusCode"] == status, f"{name}: {error.response}")
+
 print(f"{checks} checks passed, boto3 {boto3.__version__}")
