@@ -16,11 +16,11 @@ import (
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
-// limitsOf is what the limiter is told of a job.
-func limitsOf(s *Spec) ratelimit.Options {
+// limitsOf is what the limiter is told of a job with a foundation model.
+func limitsOf(s *Spec, foundation string) ratelimit.Options {
 	burndown := s.Burndown
 	if burndown == 0 {
-		burndown = bedrock.Burndown(s.Model)
+		burndown = bedrock.Burndown(foundation)
 	}
 	return ratelimit.Options{
 		RequestsPerMinute: float64(s.RPM), TokensPerMinute: float64(s.TPM), TokensPerDay: float64(s.TPD),

@@ -47,7 +47,7 @@ func TestQuotasAreStatedInTheJobFileAndByFlag(t *testing.T) {
 				t.Fatal(err)
 			}
 			spec := Merge(file, flags, fs.Changed)
-			if diff := cmp.Diff(tt.want, limitsOf(&spec)); diff != "" {
+			if diff := cmp.Diff(tt.want, limitsOf(&spec, spec.Model)); diff != "" {
 				t.Errorf("the limiter's options (-want +got):\n%s", diff)
 			}
 		})
@@ -85,7 +85,7 @@ func TestALearnedQuotaYieldsToAStatedOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.edit(&j.spec)
-			o := limitsOf(&j.spec)
+			o := limitsOf(&j.spec, j.spec.Model)
 			j.remember(&o)
 			if o.Start != tt.want {
 				t.Errorf("starts from %+v, want %+v", o.Start, tt.want)

@@ -37,7 +37,7 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 	defer j.from.forget()
 	j.from.notice = nil // the report counts the forms of lines
 	var notes []string
-	model, err := j.newModel(ctx, func(note string) { notes = append(notes, note) })
+	model, err := j.newModel(ctx, j.modelOptions(func(note string) { notes = append(notes, note) }))
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func weigh(ctx context.Context, from pipeline.Source, model *bedrock.Model, work
 // options are what is expected and what it costs. All faults are told together.
 func (what PlanSpec) options(spec *Spec, model *bedrock.Model) (plan.Options, error) {
 	opt := plan.Options{
-		Model: spec.Model, Family: model.Family(), Region: model.Region(), Limits: limitsOf(spec),
+		Model: spec.Model, Family: model.Family(), Region: model.Region(), Limits: limitsOf(spec, model.Foundation()),
 		PriceFile: what.Prices, ModelUnits: what.ModelUnits, Now: what.Now,
 	}
 	if opt.Now.IsZero() {
@@ -161,9 +161,6 @@ func loadPrices(path string) (*price.Table, error) {
 // planNotes tell where a run would not do what is planned.
 func (j *job) planNotes() []string {
 	var notes []string
-	if !bedrock.Streams(j.spec.Model) {
-		notes = append(notes, j.spec.Model+" cannot be invoked with a response stream, says its documentation")
-	}
 	if j.spec.RetryFailed {
 		notes = append(notes, "the plan is for all of the input, and --retry-failed sends the records of the error rows only")
 	}

@@ -67,7 +67,7 @@ func newJob(spec Spec, env Env) (*job, error) {
 	if err != nil {
 		return nil, refuse(err)
 	}
-	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, style)}
+	j := &job{spec: spec, env: env, from: from, family: family, api: spec.API, printer: report.NewPrinter(env.Stderr, style)}
 	if from.template, j.template, err = loadTemplate(spec.Template); err != nil {
 		return nil, refuse(err)
 	}
@@ -97,13 +97,23 @@ func placesExist(spec *Spec) error {
 	return errors.Join(errs...)
 }
 
-// familyOf tells the family before anything is read or opened.
+// familyOf tells the family before anything is read or opened; "" where it has to be looked up, which [job.connect] does.
 func familyOf(spec Spec) (string, error) {
-	if spec.Family != "" {
+	switch {
+	case spec.API == bedrock.ConverseStream:
+		return converseFamily, nil
+	case spec.Family != "":
 		return spec.Family, nil
 	}
-	return bedrock.FamilyOf(spec.Model)
+	family, err := bedrock.FamilyOf(spec.Model)
+	if err != nil && bedrock.CanLookup(spec.Model) {
+		return "", nil
+	}
+	return family, err
 }
+
+// converseFamily stands for the one format of Converse in the frozen settings of a run.
+const converseFamily = "converse"
 
 // A job is one session of a run.
 type job struct {
@@ -113,7 +123,8 @@ type job struct {
 	late     error
 	env      Env
 	from     *sources
-	family   string
+	family   string // "" until it is known
+	api      string // "" until it is known
 	template string // its text, "" for none
 	printer  *report.Printer
 	model    *bedrock.Model
@@ -168,10 +179,26 @@ func (j *job) begin(ctx context.Context, dir string) error {
 	return j.open(j.from.frozen(), nil)
 }
 
+// assume takes what has to be looked up, and could not be, for what it was: a run that is finished says so without any account.
+func (j *job) assume(old state.Frozen) {
+	if old.Model != j.spec.Model {
+		return
+	}
+	if j.family == "" {
+		j.family = old.Family
+	}
+	if j.api == "" {
+		j.api = old.API
+	}
+}
+
 // resume opens a run that is there. How the input differs, if it does, is told beside all other
 // differences. A run that is finished says so without a model; offline is what is said of any other.
 func (j *job) resume(ctx context.Context, dir string, old state.Frozen) (offline, err error) {
 	offline = j.connect(ctx)
+	if offline != nil {
+		j.assume(old)
+	}
 	if offline != nil && j.spec.RetryFailed { // opening would begin a round
 		return nil, offline
 	}
@@ -242,11 +269,14 @@ func (j *job) open(in []state.Source, inputErr error) error {
 func (j *job) frozen(in []state.Source) state.Frozen {
 	format, _ := j.spec.OutputFormat() // validated
 	f := state.Frozen{
-		Input: in, Model: j.spec.Model, Family: j.family, API: "invoke-stream",
-		MaxTokens: j.spec.MaxTokens, Format: format, Rows: j.spec.Rows,
+		Input: in, Model: j.spec.Model, Family: j.family, API: j.api,
+		MaxTokens: j.spec.MaxTokens, Format: format, Rows: j.spec.Rows, Defaults: j.spec.guardrail(),
 	}
 	if j.template != "" {
-		f.Defaults = map[string]string{"template": templateMark(j.template)}
+		if f.Defaults == nil {
+			f.Defaults = map[string]string{}
+		}
+		f.Defaults["template"] = templateMark(j.template)
 	}
 	return f
 }
@@ -258,14 +288,16 @@ func (j *job) settings() map[string]string {
 		"concurrency": strconv.Itoa(s.Concurrency), "max-attempts": strconv.Itoa(s.MaxAttempts),
 		"retry-budget": fmt.Sprint(s.RetryBudget), "deadline": s.Deadline, "count-tokens": strconv.FormatBool(s.CountTokens),
 		"rpm": strconv.FormatInt(s.RPM, 10), "tpm": strconv.FormatInt(s.TPM, 10), "tpd": strconv.FormatInt(s.TPD, 10),
+		"service-tier": s.ServiceTier, "performance-config-latency": s.PerformanceLatency, "request-metadata": strings.Join(s.RequestMetadata, ","),
 		"burndown": fmt.Sprint(s.Burndown), "probe": strconv.FormatBool(s.Probe), "region": s.Region, "endpoint-url": s.EndpointURL,
 		"first-token-timeout": s.FirstTokenTimeout.String(), "idle-timeout": s.IdleTimeout.String(), "timeout": s.Timeout.String(),
 	}
 }
 
-// newModel makes the model, which sends nothing. Warn is told what no error reports.
-func (j *job) newModel(ctx context.Context, warn func(string)) (*bedrock.Model, error) {
+// modelOptions are the options of the model. Warn is told what no error reports.
+func (j *job) modelOptions(warn func(string)) bedrock.Options {
 	opt := bedrock.Options{
+		API: j.spec.API, Tuning: j.spec.tuning(),
 		ModelID: j.spec.Model, Family: j.spec.Family,
 		Region: j.spec.Region, Profile: j.spec.Profile, EndpointURL: j.spec.EndpointURL,
 		MaxTokens: j.spec.MaxTokens, Concurrency: j.spec.Concurrency, HTTPVersion: j.spec.HTTPVersion,
@@ -274,16 +306,47 @@ func (j *job) newModel(ctx context.Context, warn func(string)) (*bedrock.Model, 
 	if j.env.Bedrock != nil {
 		j.env.Bedrock(&opt)
 	}
+	return opt
+}
+
+// newModel makes the model, which sends nothing.
+func (j *job) newModel(ctx context.Context, opt bedrock.Options) (*bedrock.Model, error) {
 	model, err := bedrock.New(ctx, opt)
 	if err != nil {
 		return nil, refuse(err)
 	}
+	j.family, j.api = model.Family(), model.API()
 	return model, nil
+}
+
+// lookup finds the foundation model behind an ARN that does not tell it, where nobody has named its family. Converse needs it for the
+// burndown only, and goes on without.
+func (j *job) lookup(ctx context.Context, opt *bedrock.Options) error {
+	if opt.Family != "" || !bedrock.CanLookup(opt.ModelID) {
+		return nil
+	}
+	foundation, err := bedrock.Lookup(ctx, *opt)
+	switch {
+	case err == nil:
+		opt.Foundation = foundation
+		j.printer.Note(fmt.Sprintf("%s is %s", opt.ModelID, foundation))
+	case ctx.Err() != nil:
+		return &ExitError{Code: ExitInterrupted}
+	case opt.API == bedrock.ConverseStream && errors.Is(err, bedrock.ErrUnknownFamily):
+		j.printer.Note(fmt.Sprintf("%v; what its output tokens take of a quota is not known, --burndown says it", err))
+	default:
+		return refuse(err)
+	}
+	return nil
 }
 
 // connect makes the model and resolves its credentials.
 func (j *job) connect(ctx context.Context) error {
-	model, err := j.newModel(ctx, j.printer.Note)
+	opt := j.modelOptions(j.printer.Note)
+	if err := j.lookup(ctx, &opt); err != nil {
+		return err
+	}
+	model, err := j.newModel(ctx, opt)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ type session struct {
 
 // newSession ties a reader and a store to the model.
 func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Counts) (*session, error) {
-	opt := limitsOf(&j.spec)
+	opt := limitsOf(&j.spec, j.model.Foundation())
 	j.remember(&opt)
 	s := &session{job: j, reader: r, collector: report.NewCollector(), counts: counts, started: time.Now()}
 	if j.state != nil {

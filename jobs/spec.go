@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/batchrun/batchrun/pipeline/bedrock"
 	"github.com/batchrun/batchrun/sinks"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
@@ -34,10 +35,17 @@ type Spec struct {
 	Template    string // Go template of the prompt, or @FILE with one; "" for lines that say themselves what they are
 	Model       string // model id, inference profile or ARN
 	Family      string // "" to tell it by Model
+	API         string // invoke-stream, converse-stream or invoke; "" by model
 	Region      string // "" as the AWS CLI finds it
 	Profile     string // "" as the AWS CLI finds it
 	EndpointURL string // "" for the Region's own
 	HTTPVersion string // 2 or 1.1
+
+	ServiceTier         string   // priority, default, flex or reserved; "" for the service's own
+	PerformanceLatency  string   // standard or optimized; "" for the service's own
+	GuardrailIdentifier string   // id or ARN; "" for none
+	GuardrailVersion    string   // DRAFT or a number
+	RequestMetadata     []string // KEY=VALUE, for the account's log of invocations
 
 	Concurrency int     // streams in flight at most
 	RPM         int64   // requests a minute; 0: learned
@@ -154,6 +162,11 @@ var settings = []setting{
 		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*$`), what: "the name of a family, such as claude",
 	},
 	{
+		name: "api", at: func(s *Spec) any { return &s.API },
+		help: "`operation` to call: with converse-stream, modelInput is a Converse request; with invoke, answers come in one piece",
+		auto: "invoke-stream, or invoke for a model that cannot stream", words: bedrock.APIs(),
+	},
+	{
 		name: "region", at: func(s *Spec) any { return &s.Region },
 		help: "AWS `Region`", auto: "as the AWS CLI finds it", pattern: regexp.MustCompile(`^[a-z0-9-]+$`), what: "a Region, such as us-east-1",
 	},
@@ -169,6 +182,28 @@ var settings = []setting{
 	{
 		name: "http-version", at: func(s *Spec) any { return &s.HTTPVersion },
 		help: "HTTP `version`; with 1.1 every stream has a connection of its own", words: []string{"2", "1.1"},
+	},
+	{
+		name: "service-tier", at: func(s *Spec) any { return &s.ServiceTier },
+		help: "service `tier` to ask for; rows say which one answered", auto: "the service's own", words: bedrock.ServiceTiers(),
+	},
+	{
+		name: "performance-config-latency", at: func(s *Spec) any { return &s.PerformanceLatency },
+		help: "latency `mode` to ask for; rows say which one answered", auto: "the service's own", words: bedrock.PerformanceLatencies(),
+	},
+	{
+		name: "guardrail-identifier", at: func(s *Spec) any { return &s.GuardrailIdentifier },
+		help: "`id` or ARN of a guardrail to apply", auto: "none", pattern: plainText, what: "the id or ARN of a guardrail",
+	},
+	{
+		name: "guardrail-version", at: func(s *Spec) any { return &s.GuardrailVersion },
+		help: "`version` of the guardrail", auto: "none",
+		pattern: regexp.MustCompile(`^(DRAFT|[1-9][0-9]{0,7})$`), what: "DRAFT or a number",
+	},
+	{
+		name: "request-metadata", at: func(s *Spec) any { return &s.RequestMetadata },
+		help: "`KEY=VALUE` to find the requests by in the account's log of invocations; may be repeated", auto: "none",
+		pattern: regexp.MustCompile(`^[^=\x00-\x1f\x7f]{1,256}=[^\x00-\x1f\x7f]{0,256}$`), what: "KEY=VALUE, each of up to 256 characters",
 	},
 	{
 		name: "concurrency", short: "c", at: func(s *Spec) any { return &s.Concurrency },
@@ -587,6 +622,7 @@ func (s *Spec) Validate() error {
 	if format, err := s.OutputFormat(); err == nil && format == "parquet" && !sinks.Rows(s.Rows).HasPlace() && sinks.Rows(s.Rows).Valid() {
 		fault("rows", "%s rows cannot be columns of a Parquet file: give an output that ends in .jsonl, or --rows full or lean", s.Rows)
 	}
+	s.validateAPI(fault)
 	stdin := 0
 	for _, in := range s.Input {
 		if in == "-" {
@@ -620,6 +656,43 @@ func (s *Spec) Validate() error {
 		return nil
 	}
 	return &SpecError{faults}
+}
+
+// validateAPI finds what does not go together in a call.
+func (s *Spec) validateAPI(fault func(key, format string, args ...any)) {
+	if s.API == bedrock.ConverseStream && s.Family != "" {
+		fault("family", "does not go with --api %s, which has one format for all models", s.API)
+	}
+	if (s.GuardrailIdentifier == "") != (s.GuardrailVersion == "") {
+		fault("guardrail-version", "goes with --guardrail-identifier: give both or neither")
+	}
+	if n := len(s.tuning().RequestMetadata); n > 16 {
+		fault("request-metadata", "expected at most 16 pairs, not %d", n)
+	}
+}
+
+// tuning is what the service is asked for beside answers.
+func (s *Spec) tuning() bedrock.Tuning {
+	t := bedrock.Tuning{
+		ServiceTier: s.ServiceTier, PerformanceLatency: s.PerformanceLatency,
+		GuardrailIdentifier: s.GuardrailIdentifier, GuardrailVersion: s.GuardrailVersion,
+	}
+	for _, pair := range s.RequestMetadata {
+		if t.RequestMetadata == nil {
+			t.RequestMetadata = map[string]string{}
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		t.RequestMetadata[key] = value
+	}
+	return t
+}
+
+// guardrail is what of that shapes the answers, by the names of its flags; nil for nothing.
+func (s *Spec) guardrail() map[string]string {
+	if s.GuardrailIdentifier == "" {
+		return nil
+	}
+	return map[string]string{"guardrail-identifier": s.GuardrailIdentifier, "guardrail-version": s.GuardrailVersion}
 }
 
 // collide finds files that the run would write over, or read what it writes.

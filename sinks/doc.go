@@ -16,6 +16,9 @@
 //	"errorType":"ValidationException","errorMessage":"…","retryable":false},"attempts":1,"requestId":"…",
 //	"partialText":"…","metadata":{…}}
 //
+// Where a service tier or a latency mode was asked for, "serviceTier" and "performanceLatency" behind usage say which one answered. An
+// answer that came in one piece has no firstTokenMs, firstTextMs, interTokenP50Ms and interTokenMaxMs.
+//
 // recordId is null where a faulty line has none; modelInput is absent from the row of a line
 // that was never made into a request, and its errorMessage begins with SOURCE:LINE:COLUMN. modelInput is left out
 // of every row with [Lean]. Times that were not measured, an empty requestId or partialText, and metadata where
@@ -45,6 +48,9 @@
 //	attempts                                 int32
 //	request_id                               optional string
 //	metadata                                 optional string (JSON)
+//
+// Service tier and latency mode, where they were asked for, are the last keys of metadata: "batchrun.serviceTier" and
+// "batchrun.performanceLatency". The columns stay the same for every run.
 //
 // Pages are compressed with zstd and row groups are bounded by bytes. Two keys stand in the file's metadata:
 // batchrun.seal says which sealing made it, batchrun.rows how many rows it has.

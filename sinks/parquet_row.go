@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"bytes"
 	"strings"
 	"time"
 )
@@ -70,13 +71,68 @@ func toParquet(r *Row) parquetRow {
 		ServerTotalMs:         r.Timing.ServerTotalMs,
 		Attempts:              int32(r.Attempts),
 		RequestID:             r.RequestID,
-		Metadata:              valid(r.Metadata),
+		Metadata:              valid(withResolved(r)),
 	}
 	if !r.Timing.StartedAt.IsZero() {
 		us := r.Timing.StartedAt.UnixMicro()
 		p.StartedAt = &us
 	}
 	return p
+}
+
+// The columns are fixed, so that the files of many nights can be read together. What only some runs have, because a flag asked for it,
+// stands in the column metadata, under names that no field of an input line has by chance.
+const (
+	keyServiceTier        = "batchrun.serviceTier"
+	keyPerformanceLatency = "batchrun.performanceLatency"
+)
+
+// withResolved is the metadata of a row with the service tier and the latency mode that answered, at its end.
+func withResolved(r *Row) []byte {
+	b := bytes.TrimSpace(r.Metadata)
+	for _, f := range [...]struct{ key, value string }{{keyServiceTier, r.ServiceTier}, {keyPerformanceLatency, r.PerformanceLatency}} {
+		if f.value == "" {
+			continue
+		}
+		if len(b) == 0 {
+			b = []byte("{}")
+		}
+		inside := bytes.TrimSpace(b[:len(b)-1])
+		b = append([]byte(nil), inside...)
+		if len(inside) > 1 {
+			b = append(b, ',')
+		}
+		b = appendString(append(appendString(b, f.key), ':'), f.value)
+		b = append(b, '}')
+	}
+	return b
+}
+
+// takeResolved is the way back: it takes from the metadata of a row what is not the input line's.
+func takeResolved(r *Row) {
+	if !bytes.Contains(r.Metadata, []byte(`"batchrun.`)) {
+		return
+	}
+	rest := []byte{'{'}
+	err := eachMember(r.Metadata, func(key string, value []byte) error {
+		switch key {
+		case keyServiceTier:
+			return unquote(value, &r.ServiceTier)
+		case keyPerformanceLatency:
+			return unquote(value, &r.PerformanceLatency)
+		}
+		if len(rest) > 1 {
+			rest = append(rest, ',')
+		}
+		rest = append(append(appendString(rest, key), ':'), value...)
+		return nil
+	})
+	if err != nil {
+		return // not ours
+	}
+	if r.Metadata = append(rest, '}'); len(rest) == 1 {
+		r.Metadata = nil
+	}
 }
 
 // fromParquet is the way back.
@@ -105,6 +161,7 @@ func fromParquet(p *parquetRow) *Row {
 	if p.StartedAt != nil {
 		r.Timing.StartedAt = time.UnixMicro(*p.StartedAt).UTC()
 	}
+	takeResolved(r)
 	return r
 }
 

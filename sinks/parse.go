@@ -27,6 +27,9 @@ type Row struct {
 	HasText    bool
 	StopReason string
 	Usage      RowUsage
+	// ServiceTier and PerformanceLatency are those that answered; "" where none was asked for.
+	ServiceTier, PerformanceLatency string
+
 	Timing     RowTiming
 	Attempts   int64
 	RequestID  string
@@ -93,6 +96,10 @@ func ParseRow(line []byte) (*Row, error) {
 			return unquote(value, &row.Text)
 		case "stopReason":
 			return unquote(value, &row.StopReason)
+		case "serviceTier":
+			return unquote(value, &row.ServiceTier)
+		case "performanceLatency":
+			return unquote(value, &row.PerformanceLatency)
 		case "requestId":
 			return unquote(value, &row.RequestID)
 		case "partialText":

@@ -126,7 +126,14 @@ func (e *rowEncoder) resultTail(b []byte, r *pipeline.Result) []byte {
 	b = strconv.AppendInt(b, resp.Usage.CacheReadInputTokens, 10)
 	b = append(b, `,"cacheWriteInputTokens":`...)
 	b = strconv.AppendInt(b, resp.Usage.CacheWriteInputTokens, 10)
-	b = append(b, `},"timing":{`...)
+	b = append(b, '}')
+	if resp.ServiceTier != "" {
+		b = appendString(append(b, `,"serviceTier":`...), resp.ServiceTier)
+	}
+	if resp.PerformanceLatency != "" {
+		b = appendString(append(b, `,"performanceLatency":`...), resp.PerformanceLatency)
+	}
+	b = append(b, `,"timing":{`...)
 	b = appendTiming(b, &r.Timing)
 	b = append(b, `},"attempts":`...)
 	b = strconv.AppendInt(b, int64(r.Attempts), 10)

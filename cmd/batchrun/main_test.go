@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"github.com/batchrun/batchrun/jobs/learned"
 	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
 	"github.com/batchrun/batchrun/ratelimit"
+	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -36,6 +38,7 @@ func TestScripts(t *testing.T) {
 			"rows":    rows,
 			"mode":    mode,
 			"learn":   learn,
+			"nulls":   nulls,
 		},
 	})
 }
@@ -49,6 +52,17 @@ func setup(env *testscript.Env) error {
 		}
 		opt.FirstToken.Mean = d
 	}
+	arn := func(resource string) string {
+		return "arn:aws:bedrock:us-east-1:123456789012:" + resource + "/abcdefghijkl"
+	}
+	opt.Foundations = map[string]string{
+		arn("provisioned-model"): "amazon.nova-lite-v1:0", arn("application-inference-profile"): "anthropic.claude-3-haiku-20240307-v1:0",
+		arn("custom-model-deployment"): "amazon.nova-micro-v1:0",
+	}
+	env.Setenv("PROVISIONED", arn("provisioned-model"))
+	env.Setenv("PROFILE", arn("application-inference-profile"))
+	env.Setenv("DEPLOYMENT", arn("custom-model-deployment"))
+	env.Setenv("LLAMA4", "us.meta.llama4-scout-17b-instruct-v1:0")
 	server, err := sim.Start(opt)
 	if err != nil {
 		return err
@@ -136,6 +150,35 @@ func learn(ts *testscript.TestScript, neg bool, args []string) {
 		learned.Key{Account: hex.EncodeToString(account[:6]), Endpoint: ts.Getenv("ENDPOINT"), Region: ts.Getenv("AWS_REGION"), Model: args[0]},
 		learned.Entry{At: time.Now(), Learned: ratelimit.Learned{TokensPerMinute: tokens}},
 	))
+}
+
+// nulls checks that a column of a Parquet file has no value in any of its rows: nulls FILE COLUMN.
+func nulls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: nulls file column")
+	}
+	data := []byte(ts.ReadFile(args[0]))
+	file, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	ts.Check(err)
+	column, ok := file.Schema().Lookup(args[1])
+	if !ok || file.NumRows() == 0 {
+		ts.Fatalf("%s has %d rows, and column %s is there: %v", args[0], file.NumRows(), args[1], ok)
+	}
+	for _, group := range file.RowGroups() {
+		rows := group.Rows()
+		buf := make([]parquet.Row, group.NumRows())
+		if n, err := rows.ReadRows(buf); int64(n) != group.NumRows() {
+			ts.Fatalf("read %d rows of %d: %v", n, group.NumRows(), err)
+		}
+		for _, row := range buf {
+			for _, v := range row {
+				if v.Column() == column.ColumnIndex && !v.IsNull() {
+					ts.Fatalf("%s: a row has %s = %v", args[0], args[1], v)
+				}
+			}
+		}
+		ts.Check(rows.Close())
+	}
 }
 
 // mode checks permissions: mode 0600 FILE.

@@ -79,6 +79,7 @@ func simulateCommand() *cobra.Command {
 	f.IntVar(&opt.Queue, "queue", 0, "requests that may wait beyond that; negative is any number; the rest get 503")
 	f.StringArrayVar(&faults, "fault", nil, "KIND[@N|@end|@random] [xN] [p=1%] [for=2s]; repeatable")
 	f.StringToStringVar(&families, "family", nil, "MODEL=FAMILY where the id does not tell")
+	f.StringToStringVar(&opt.Foundations, "foundation", nil, "ARN=MODEL-ID: the foundation model behind an ARN, for lookups and answers")
 	f.BoolVar(&opt.RequireAuth, "require-auth", false, "refuse requests without an Authorization header")
 	return cmd
 }

@@ -87,6 +87,17 @@ func (t *Tuning) validate() error {
 	return errors.Join(errs...)
 }
 
+// warnOfAPI says what it means that a model cannot stream.
+func (m *Model) warnOfAPI(chosen bool) {
+	switch {
+	case Streams(m.opts.Foundation):
+	case chosen:
+		m.warn("api", m.opts.ModelID+" cannot stream, says its documentation: it is called by InvokeModel, and its rows have no first-token latency")
+	case m.api != Invoke:
+		m.warn("api", m.opts.ModelID+" cannot stream, says its documentation: --api invoke calls it without")
+	}
+}
+
 // given is a header's value, nil for none.
 func given(s string) *string {
 	if s == "" {

@@ -24,11 +24,11 @@ const (
 	expiryWindow = time.Minute
 )
 
-// connect makes the client as the AWS CLI would.
-func (m *Model) connect(ctx context.Context) error {
+// loadConfig reads the configuration as the AWS CLI would.
+func loadConfig(ctx context.Context, opts *Options) (aws.Config, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
-		o.Region = m.opts.Region
-		o.SharedConfigProfile = m.opts.Profile
+		o.Region = opts.Region
+		o.SharedConfigProfile = opts.Profile
 		// For credentials only, which are fetched seldom: no idle connections.
 		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) { tr.DisableKeepAlives = true })
 		o.Logger = logging.Nop{} // it would write to stderr in the midst of our own lines
@@ -36,16 +36,25 @@ func (m *Model) connect(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return configFault(err)
+		return aws.Config{}, configFault(err)
 	}
 	if cfg.Region == "" {
-		cfg.Region = regionOf(m.opts.ModelID)
+		cfg.Region = regionOf(opts.ModelID)
 	}
 	if cfg.Region == "" {
-		return &ConfigError{
+		return aws.Config{}, &ConfigError{
 			Message:  "no AWS region is set",
 			HintText: "give --region, set AWS_REGION, or name one in the profile",
 		}
+	}
+	return cfg, nil
+}
+
+// connect makes the client as the AWS CLI would.
+func (m *Model) connect(ctx context.Context) error {
+	cfg, err := loadConfig(ctx, &m.opts)
+	if err != nil {
+		return err
 	}
 	tr := http.DefaultTransport.(*http.Transport).Clone()
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok { // carries AWS_CA_BUNDLE

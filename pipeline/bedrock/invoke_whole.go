@@ -150,7 +150,7 @@ type wholeBody struct {
 		Type string `json:"type"`
 		Text string `json:"text"`
 	} `json:"content"`
-	ClaudeStop string `json:"stop_reason"`
+	ClaudeStop string   `json:"stop_reason"`
 	Output     struct { // Nova
 		Message struct {
 			Content []struct {

@@ -49,7 +49,8 @@ func New(ctx context.Context, opts Options) (*Model, error) {
 	if opts.Foundation == "" {
 		opts.Foundation = opts.ModelID
 	}
-	if opts.API == "" {
+	named := opts.API != ""
+	if !named {
 		opts.API = APIOf(opts.Foundation)
 	}
 	f, err := familyFor(&opts)
@@ -67,6 +68,7 @@ func New(ctx context.Context, opts Options) (*Model, error) {
 	if m.api == ConverseStream {
 		m.tuning = opts.Tuning.converseMembers()
 	}
+	m.warnOfAPI(opts.API == APIOf(opts.Foundation) && !named)
 	m.streams.New = func() any { return newStream() }
 	if f == &generic && opts.Family == "" {
 		m.warn("family", fmt.Sprintf("model %q is of no family that is known: its answers are read in whatever known format they come in; "+

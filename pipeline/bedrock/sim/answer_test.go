@@ -102,7 +102,7 @@ func FuzzPlan(f *testing.F) {
 	f.Add(claudeID, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":5,`+tools+`,"stop_sequences":["e",""],"thinking":{"type":"enabled"},"messages":[{"role":"user","content":[{"type":"image"},{"type":"tool_result","content":"x"}]}]}`)
 	f.Fuzz(func(t *testing.T, id, body string) {
 		opts := Options{OutputTokens: 20, OutputSpread: 19}
-		p, bad := opts.plan(id, []byte(body), keyOf(id, []byte(body)))
+		p, bad := opts.plan(id, []byte(body), keyOf(id, []byte(body)), false)
 		if bad != nil {
 			if bad.Status != 400 || bad.Message == "" || !errors.As(error(bad), new(*Error)) {
 				t.Errorf("refusal %+v", bad)

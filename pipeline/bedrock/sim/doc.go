@@ -1,4 +1,4 @@
-// Package sim is a rehearsal server: it answers InvokeModelWithResponseStream and InvokeModel as
+// Package sim is a rehearsal server: it answers InvokeModelWithResponseStream, InvokeModel, ConverseStream and Converse as
 // Amazon Bedrock does, byte for byte on the wire, from a seed instead of a model.
 //
 // [Start] one, send requests to its [Server.URL], and compare what arrived with [Truth], which
@@ -17,6 +17,9 @@
 // reasoning_effort; those, Claude, Nova and Command R call a tool when the request makes them. A model that takes
 // several formats answers in that of the request. Input tokens are the bytes of text / 4, rounded up; CountTokens tells
 // them beforehand.
+//
+// Converse is answered for every model. The control plane's GET of a provisioned throughput, an inference profile and a
+// deployment tells the foundation model that Options.Foundations names.
 //
 // # Markers
 //

@@ -91,6 +91,7 @@ func (o *Options) familyOf(modelID string) (*family, bool) {
 	if name, ok := o.Families[modelID]; ok {
 		return familyByName(name)
 	}
+	modelID = o.behind(modelID)
 	if strings.Contains(modelID, ":imported-model/") {
 		return &imported, true
 	}

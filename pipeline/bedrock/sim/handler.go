@@ -34,6 +34,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.serveControl(w, r)
 		return
 	}
+	if s.serveLookup(w, r, path) {
+		return
+	}
 	if id, ok := modelIn(path, countSuffix); ok && r.Method == http.MethodPost {
 		s.serveCount(w, r, id)
 		return
@@ -135,7 +138,7 @@ func (s *Server) serveModel(w http.ResponseWriter, r *http.Request, id string, o
 		return
 	}
 	k := keyOf(id, body)
-	if op.streaming && strings.HasPrefix(baseModel(id), cannotStream) {
+	if op.streaming && strings.HasPrefix(baseModel(s.opts.behind(id)), cannotStream) {
 		s.refuse(w, validation("The model is unsupported for streaming"))
 		return
 	}

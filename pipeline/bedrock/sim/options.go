@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ type Options struct {
 	// Families says which family a model id belongs to where the id does not tell (provisioned and
 	// other ARNs): see [FamilyNames].
 	Families map[string]string
+	// Foundations says which foundation model is behind an ARN that does not tell it. The control plane's lookups of provisioned
+	// throughput, inference profiles and deployments answer it.
+	Foundations map[string]string
 	// OutputTokens is the mean length of an answer, and lengths are uniform in
 	// OutputTokens±OutputSpread, at least 1; 0 is 48. The request's own limit cuts an answer short.
 	OutputTokens int
@@ -94,6 +98,8 @@ type Outage struct {
 // maxBody is the size of a request body that the service takes: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html.
 const maxBody = 25_000_000
 
+var plainID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:./_-]*$`)
+
 // Validate reports everything that is wrong with the options.
 func (o Options) Validate() error {
 	var errs []error
@@ -115,6 +121,11 @@ func (o Options) Validate() error {
 	for id, name := range o.Families {
 		if _, ok := familyByName(name); !ok {
 			bad("model %q: unknown family %q; the families are %s", id, name, strings.Join(FamilyNames(), ", "))
+		}
+	}
+	for id, model := range o.Foundations {
+		if !plainID.MatchString(id) || !plainID.MatchString(model) {
+			bad("model %q: foundation %q: expected ids or ARNs", id, model)
 		}
 	}
 	for name, l := range map[string]Latency{"header delay": o.HeaderDelay, "first token": o.FirstToken, "inter-token": o.InterToken} {
@@ -197,7 +208,7 @@ func (o Options) burndownOf(modelID string) float64 {
 	if o.Burndown > 0 {
 		return o.Burndown
 	}
-	return burndown(modelID)
+	return burndown(o.behind(modelID))
 }
 
 // defaultOutage is what an outage looks like unless it says otherwise.
