@@ -291,7 +291,7 @@ func nearest(name string) string {
 		if f.short == name {
 			return f.name
 		}
-		if d := edits(name, f.name); d < least && d < len(f.name) {
+		if d := edits(name, f.name); d < least && d < min(len(name), len(f.name)) {
 			best, least = f.name, d
 		}
 	}

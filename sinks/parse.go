@@ -30,9 +30,9 @@ type Row struct {
 	// ServiceTier and PerformanceLatency are those that answered; "" where none was asked for.
 	ServiceTier, PerformanceLatency string
 
-	Timing     RowTiming
-	Attempts   int64
-	RequestID  string
+	Timing    RowTiming
+	Attempts  int64
+	RequestID string
 
 	Error       *RowError // nil in a result row
 	PartialText string

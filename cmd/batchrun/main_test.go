@@ -53,7 +53,7 @@ func setup(env *testscript.Env) error {
 		opt.FirstToken.Mean = d
 	}
 	arn := func(resource string) string {
-		return "arn:aws:bedrock:us-east-1:123456789012:" + resource + "/abcdefghijkl"
+		return "arn:aws:bedrock:us-east-1:123456789012:" + resource + "/abc123def456"
 	}
 	opt.Foundations = map[string]string{
 		arn("provisioned-model"): "amazon.nova-lite-v1:0", arn("application-inference-profile"): "anthropic.claude-3-haiku-20240307-v1:0",

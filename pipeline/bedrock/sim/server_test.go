@@ -404,7 +404,7 @@ func TestClientCommand(t *testing.T) {
 func TestUnknownPaths(t *testing.T) {
 	s := start(t, Options{})
 	c := transports[0].client(t, s)
-	for _, path := range []string{"/", "/model//invoke", "/model/x", "/model/x/converse-stream", "/statistics"} {
+	for _, path := range []string{"/", "/model//invoke", "/model/x", "/model/x/converse-later", "/statistics"} {
 		resp, err := c.Post(s.URL()+path, "application/json", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
