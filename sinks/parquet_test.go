@@ -82,6 +82,11 @@ func TestParquetReadsBack(t *testing.T) {
 	batch := batchOf(0, 500)
 	batch[1].Request.Body = json.RawMessage("{\"doubled\":1,\"doubled\":\"\xff\"}")
 	batch[2].Response.Text, batch[2].Response.RequestID, batch[2].Record.Metadata = "", "", nil
+	batch[3].Response.ServiceTier = "flex"
+	batch[4].Response.ServiceTier, batch[4].Response.PerformanceLatency, batch[4].Record.Metadata = "default", "optimized", nil
+	batch[5].Response.PerformanceLatency = "a \"mode\" of tomorrow"
+	batch[6].Response.PerformanceLatency, batch[6].Record.Metadata = "standard", json.RawMessage(`{}`)
+	batch[7].Record.Metadata = json.RawMessage(`{"batchrun.other":[1, 2.50]}`)
 	for i, r := range batch { // all different, and kept while the next are read
 		r.Timing.Queued = time.Duration(i) * time.Millisecond
 		r.Timing.Started = r.Timing.Started.Add(time.Duration(i) * time.Second)
@@ -106,10 +111,24 @@ func TestParquetReadsBack(t *testing.T) {
 		}
 		rows = append(rows, row)
 	}
+	raw, err := parquet.ReadFile[parquetRow](out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{
+		3: `"batchrun.serviceTier":"flex"}`, 4: `{"batchrun.serviceTier":"default","batchrun.performanceLatency":"optimized"}`,
+	} {
+		if got := raw[n].Metadata; !strings.HasSuffix(got, want) {
+			t.Errorf("row %d: metadata %s, want an end of %s", n, got, want)
+		}
+	}
 	for n, row := range rows {
 		want, err := ParseRow(AppendRow(nil, batch[n], Full))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if n == 6 { // nothing is left of an object without members
+			want.Metadata = nil
 		}
 		if n == 1 {
 			want.ModelInput = []byte("{\"doubled\":1,\"doubled\":\"\uFFFD\"}")

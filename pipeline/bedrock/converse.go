@@ -132,7 +132,7 @@ func (a *converseAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	case "messageStart":
 		a.role = bytes.Clone(p.role)
 	case "contentBlockStart":
-		sg = a.begin(&p)
+		a.begin(&p)
 	case "contentBlockDelta":
 		return a.grow(&p)
 	case "contentBlockStop":
@@ -193,13 +193,12 @@ func (p *conversePiece) delta(s *scanner) {
 }
 
 // begin takes in a contentBlockStart.
-func (a *converseAnswer) begin(p *conversePiece) (sg signs) {
+func (a *converseAnswer) begin(p *conversePiece) {
 	b := &converseBlock{index: p.index, open: true}
 	if p.start.key != nil {
 		b.start = member{bytes.Clone(p.start.key), bytes.Clone(p.start.value)}
 	}
 	a.blocks = append(a.blocks, b)
-	return sg
 }
 
 // grow takes in a contentBlockDelta. It reports false for redacted content that is not base64.
@@ -299,8 +298,11 @@ func (a *converseAnswer) meter(p *conversePiece, env *envelope) {
 	}
 	a.metadata = object{} // it has come
 	for _, m := range []member{
-		{[]byte("usage"), appendCounts(nil, usage.append(nil))}, {[]byte("metrics"), p.metrics}, {[]byte("trace"), p.trace},
-		{[]byte("performanceConfig"), p.performance}, {[]byte("serviceTier"), p.tier},
+		{[]byte("usage"), appendCounts(nil, usage.append(nil))},
+		{[]byte("metrics"), p.metrics},
+		{[]byte("trace"), p.trace},
+		{[]byte("performanceConfig"), p.performance},
+		{[]byte("serviceTier"), p.tier},
 	} {
 		if m.value != nil {
 			a.metadata = append(a.metadata, member{m.key, bytes.Clone(m.value)})

@@ -1,4 +1,4 @@
-// Package bedrock calls the models of Amazon Bedrock through InvokeModelWithResponseStream.
+// Package bedrock calls the models of Amazon Bedrock through InvokeModelWithResponseStream, ConverseStream or InvokeModel (see [APIs]).
 //
 // A [Model] is one model, made by [New], and implements [pipeline.Model]: it encodes records for the model's family, makes
 // single attempts without any retry below them, assembles the streamed chunks to the body that
@@ -12,6 +12,8 @@
 //   - The input of a record is sent byte for byte, and never copied.
 //   - No credential reaches an error.
 //   - No goroutine is left behind, and none is started for a stream but net/http's own.
+//
+// An answer of InvokeModel comes in one piece: no event of it has content, so no time of its passes for that of a first token.
 //
 // # How it differs from the SDK's own way
 //
@@ -37,6 +39,11 @@
 //	command, command-r        is_finished
 //	j2                        a finishReason of every completion, in the only chunk
 //	imported, generic         that of the family whose keys the stream has
+//
+// Converse has one format for all of them, and two events that prove an answer whole: messageStop and metadata. What a
+// record asks for is sent as it stands there; [Tuning] adds only what it does not say.
+//
+// [Lookup] finds the foundation model behind an ARN that does not tell it.
 //
 // An answer that a model gave up (an error in place of a chunk, "error" or "abort" as the reason, ERROR of Cohere's) is a fault, and so
 // is one of a guessed format in which nothing was found although the service counted tokens.

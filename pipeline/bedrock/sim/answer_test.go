@@ -96,13 +96,15 @@ func TestGuardrailBlock(t *testing.T) {
 // Any body is refused in the service's words or answered with valid JSON, in both ways.
 func FuzzPlan(f *testing.F) {
 	for id, prompt := range prompts {
-		f.Add(id, prompt("x [[tokens:9]][[cite]][[tool:2]][[redacted]]", 30))
-		f.Add(id, prompt("[[say:a\"b\\u0041 ]][[cache:read=1]][[guardrail:trace]]", 3))
+		f.Add(id, prompt("x [[tokens:9]][[cite]][[tool:2]][[redacted]]", 30), false)
+		f.Add(id, prompt("[[say:a\"b\\u0041 ]][[cache:read=1]][[guardrail:trace]]", 3), false)
 	}
-	f.Add(claudeID, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":5,`+tools+`,"stop_sequences":["e",""],"thinking":{"type":"enabled"},"messages":[{"role":"user","content":[{"type":"image"},{"type":"tool_result","content":"x"}]}]}`)
-	f.Fuzz(func(t *testing.T, id, body string) {
+	f.Add(claudeID, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":5,`+tools+`,"stop_sequences":["e",""],"thinking":{"type":"enabled"},"messages":[{"role":"user","content":[{"type":"image"},{"type":"tool_result","content":"x"}]}]}`, false)
+	f.Add(claudeID, `{"messages":[{"role":"user","content":[{"text":"[[tool:2]][[cite]]"},{"image":{}},{"cachePoint":{}}]}],`+
+		`"toolConfig":{"tools":[{"toolSpec":{"name":"a"}}]},"additionalModelRequestFields":{"thinking":{"type":"enabled"}},"inferenceConfig":{"maxTokens":30}}`, true)
+	f.Fuzz(func(t *testing.T, id, body string, byConverse bool) {
 		opts := Options{OutputTokens: 20, OutputSpread: 19}
-		p, bad := opts.plan(id, []byte(body), keyOf(id, []byte(body)), false)
+		p, bad := opts.plan(id, []byte(body), keyOf(id, []byte(body)), byConverse)
 		if bad != nil {
 			if bad.Status != 400 || bad.Message == "" || !errors.As(error(bad), new(*Error)) {
 				t.Errorf("refusal %+v", bad)
