@@ -67,7 +67,9 @@ func (m *metrics) AttemptDone(a *pipeline.Attempt) {
 		return
 	}
 	m.attempts.WithLabelValues("ok").Inc()
-	m.firstToken.Observe(a.Timing.FirstToken.Seconds())
+	if first := a.Timing.FirstToken; first >= 0 { // absent from an answer in one piece
+		m.firstToken.Observe(first.Seconds())
+	}
 	m.tokens.WithLabelValues("input").Add(float64(a.Usage.InputTokens))
 	m.tokens.WithLabelValues("output").Add(float64(a.Usage.OutputTokens))
 	m.tokens.WithLabelValues("cache_read").Add(float64(a.Usage.CacheReadInputTokens))

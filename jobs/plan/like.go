@@ -118,7 +118,11 @@ func (l *Like) add(row *sinks.Row, estimate func([]byte) (int64, bool)) {
 	}
 	a.total = a.first + time.Duration(float64(a.output)/DefaultSpeed*float64(time.Second))
 	if ms := row.Timing.TotalMs; ms != nil {
-		a.total = max(a.first, seconds(*ms/1000))
+		total := seconds(*ms / 1000)
+		if row.Timing.FirstTokenMs == nil { // an answer in one piece: its first token is no later than all of it
+			a.first = min(a.first, total)
+		}
+		a.total = max(a.first, total)
 	}
 	l.sample.add(a)
 }

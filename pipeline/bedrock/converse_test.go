@@ -426,3 +426,24 @@ func TestTuning(t *testing.T) {
 		t.Errorf("the input was copied, %v", err)
 	}
 }
+
+// A piece of an answer costs no allocation of its own: an answer of ten times the length costs hardly more.
+func TestConverseAllocations(t *testing.T) {
+	cost := func(pieces int) float64 {
+		payload := []byte(`{"contentBlockIndex":0,"delta":{"text":"ab"},"p":"abcdef"}`)
+		st := newStream()
+		return testing.AllocsPerRun(20, func() {
+			st.reset(&converse, &call{response: emptyResponse()})
+			st.event = "contentBlockDelta"
+			for range pieces {
+				if ev, fault := st.read(payload, nil); fault != nil || !ev.Text {
+					t.Fatal(fault)
+				}
+			}
+			st.release()
+		})
+	}
+	if few, many := cost(100), cost(1000); many > few+10 {
+		t.Errorf("100 pieces cost %v allocations, 1000 cost %v", few, many)
+	}
+}
