@@ -11,7 +11,7 @@ import (
 func TestLikeAnswersInOnePiece(t *testing.T) {
 	total := 400.0
 	l := &Like{sample: newReservoir[answer](1)}
-	l.add(&sinks.Row{HasText: true, Usage: sinks.RowUsage{OutputTokens: 30}, Timing: sinks.RowTiming{TotalMs: &total}}, nil)
+	l.add(&sinks.Row{HasText: true, ModelOutput: []byte("{}"), Usage: sinks.RowUsage{OutputTokens: 30}, Timing: sinks.RowTiming{TotalMs: &total}}, nil)
 	if got, want := l.at(0), (answer{output: 30, first: 400 * time.Millisecond, total: 400 * time.Millisecond}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
