@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock"
 	"github.com/batchrun/batchrun/pipeline/input"
 	"github.com/batchrun/batchrun/sinks"
 )
@@ -62,7 +64,10 @@ func Adopt(ctx context.Context, spec Spec, adopt AdoptSpec, env Env) (Outcome, e
 		return Outcome{}, refuse(errors.New("the standard input cannot be made a run of: name files with -i"))
 	}
 	defer from.forget()
-	j := &job{spec: spec, env: env, from: from, family: family, printer: report.NewPrinter(env.Stderr, report.StylePlain), adopts: true}
+	j := &job{
+		spec: spec, env: env, from: from, family: family, api: cmp.Or(spec.API, bedrock.APIOf(spec.Model)),
+		printer: report.NewPrinter(env.Stderr, report.StylePlain), adopts: true,
+	}
 	if from.template, j.template, err = loadTemplate(spec.Template); err != nil {
 		return Outcome{}, refuse(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/dialect"
 )
 
 // converse is not a family of models but the one format of the Converse API for all of them:
@@ -25,13 +26,18 @@ var converse = family{
 	limits:       []string{"inferenceConfig.maxTokens"},
 	limitKey:     "inferenceConfig.maxTokens",
 	defaultLimit: defaultMaxTokens, // the model's own maximum, which the id does not tell
+	speaks:       pipeline.Converse,
+	takes:        pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true},
 	encode:       encodeConverse,
 	assemble:     func([]byte) assembler { return &converseAnswer{} },
 }
 
 func encodeConverse(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipeline.Fault) {
+	if p.ToolChoice != nil && p.ToolChoice.Mode == "none" {
+		return nil, invalid(`tool_choice: Converse cannot forbid tools that it is given: leave them out`)
+	}
 	b := make([]byte, 0, len(p.Text)+len(p.System)+192)
-	b = append(appendString(append(b, `{"messages":[{"role":"user","content":[{"text":`...), p.Text), `}]}]`...)
+	b = dialect.AppendMessages(append(b, `{"messages":`...), pipeline.Converse, p)
 	if p.System != "" {
 		b = append(appendString(append(b, `,"system":[{"text":`...), p.System), `}]`...)
 	}
@@ -39,10 +45,13 @@ func encodeConverse(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pip
 	if p.Temperature != nil {
 		b = appendFloat(append(b, `,"temperature":`...), *p.Temperature)
 	}
+	if p.TopP != nil {
+		b = appendFloat(append(b, `,"topP":`...), *p.TopP)
+	}
 	if len(p.Stop) > 0 {
 		b = appendStrings(append(b, `,"stopSequences":`...), p.Stop)
 	}
-	return append(b, `}}`...), nil
+	return append(dialect.AppendTools(append(b, '}'), pipeline.Converse, p), '}'), nil
 }
 
 // converseAnswer assembles what Converse would have returned.

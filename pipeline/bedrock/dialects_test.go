@@ -40,6 +40,30 @@ const (
 	asItCame = `{"max_tokens":9,"top_p":0.5,"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello."},{"role":"user","content":"And?"}]}`
 )
 
+// By ConverseStream a conversation of any format is a Converse request, whatever the model, and one that is a Converse request goes
+// as it is.
+func TestThreeTurnsByConverse(t *testing.T) {
+	opts := simOptions(sim.Options{Seed: 5, OutputTokens: 12})
+	s := startSim(t, opts)
+	m := testModel(t, s.URL(), claudeID, converseAPI)
+	for d, line := range threeTurns {
+		req, err := m.Encode(&pipeline.Record{Dialect: d, Input: []byte(line)})
+		if err != nil {
+			t.Errorf("%q: %v", d, err)
+			continue
+		}
+		if d == pipeline.Invoke && string(req.Body) != line {
+			t.Errorf("%q: %s, want it as it came", d, req.Body)
+		}
+		if req.MaxTokens != 9 || strings.Count(string(req.Body), `"role"`) != 3 || !strings.Contains(string(req.Body), `"inferenceConfig"`) {
+			t.Errorf("%q: %s with %d reserved, want a Converse request of three turns and 9 tokens", d, req.Body, req.MaxTokens)
+		}
+		if out := invokeRequest(t, m, req); out.err != nil || out.response.Text == "" {
+			t.Errorf("%q: %v", d, out.err)
+		}
+	}
+}
+
 // TestThreeTurnsInEveryFamily asks every family the same, from lines of three formats, and is answered.
 func TestThreeTurnsInEveryFamily(t *testing.T) {
 	opts := simOptions(sim.Options{Seed: 5, OutputTokens: 12})
