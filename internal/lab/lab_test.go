@@ -239,7 +239,7 @@ func TestLaboratory(t *testing.T) {
 			sc.Outage = Span{3 * time.Minute, 8 * time.Minute}
 			sc.Measured = []Span{{2 * time.Minute, 3 * time.Minute}}
 			// What breaks and what trips the outage is more of a job this short.
-			sc.Target = Target{Share: 0.9, Probes: 20, Back: 45 * time.Second, Attempts: 1.05}
+			sc.Target = Target{Share: 0.9, Probes: 20, Back: time.Minute, Attempts: 1.05}
 		}),
 		short("every fault at once", func(sc *Scenario) {
 			sc.Noise, sc.InStream, sc.Hang, sc.Hangs = 0.002, 0.3, Span{0, time.Hour}, 0.02
