@@ -66,7 +66,9 @@ func TestQuotaLines(t *testing.T) {
 		},
 		"more was looked for": {
 			ratelimit.Options{TokensPerMinute: 400_000, Probe: true},
-			ratelimit.Snapshot{Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 1, MayBeMore: true}, ratelimit.Learned{}, nil,
+			ratelimit.Snapshot{Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 1, MayBeMore: true},
+			ratelimit.Learned{},
+			nil,
 		},
 		"an oversized max_tokens where requests bind": {
 			ratelimit.Options{RequestsPerMinute: 10}, limiter(0.847, map[string]time.Duration{requests: time.Hour}), ratelimit.Learned{}, nil,
