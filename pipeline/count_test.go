@@ -47,7 +47,16 @@ func TestCountTokens(t *testing.T) {
 		"no answer": {func(ctx context.Context, _ int64) (int64, error) {
 			<-ctx.Done()
 			return 0, &InvokeError{Kind: Interrupted}
-		}, 40, 10, ""},
+		}, countFailures, 10, "tokens cannot be counted now, their number is estimated (no answer in 5s)"},
+		"every count fails": {func(context.Context, int64) (int64, error) {
+			return 0, &InvokeError{Kind: Transient, Type: "InternalServerException", Message: "failed"}
+		}, countFailures, 10, "tokens cannot be counted now"},
+		"some counts fail": {func(_ context.Context, nth int64) (int64, error) {
+			if nth%countFailures != 0 {
+				return 0, &InvokeError{Kind: Transient, Type: "InternalServerException", Message: "failed"}
+			}
+			return 77, nil
+		}, 40, 77, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

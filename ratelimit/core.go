@@ -653,16 +653,14 @@ func (c *core) relearn(now time.Time, f *flight) {
 	}
 }
 
-// restore books what an earlier run sent.
+// restore books what an earlier run sent. It is no evidence of how much may be sent: there may be a gap, or little was wanted.
 func (c *core) restore(now time.Time, age time.Duration, requests int64, tokens float64) {
 	c.account(now)
 	age = max(age, 0)
 	tokens = math.Ceil(max(tokens, 0))
 	n := float64(max(requests, 0))
-	if at := now.Add(-age); age <= minute*time.Second {
-		if c.first.IsZero() || at.Before(c.first) {
-			c.first = at
-		}
+	if age <= minute*time.Second {
+		at := now.Add(-age)
 		c.minute.add(c.minute.number(at), slot{held: tokens, use: tokens, sent: n, accepted: n})
 	}
 	if age <= 24*time.Hour {

@@ -175,6 +175,21 @@ func TestTokensPerDay(t *testing.T) {
 	})
 }
 
+// What an earlier session sent says nothing of a quota that nobody stated: one refusal at the start of the next is no reason to
+// take that little for it.
+func TestRestoredUseIsNoEvidence(t *testing.T) {
+	c := newCore(Options{Burndown: 1, Concurrency: 32, Rand: func() float64 { return 0.5 }}, epoch)
+	c.restore(epoch, 10*time.Second, 100, 30_000)
+	var last verdict
+	for range 5 {
+		last = c.admit(epoch, Cost{Input: 100, MaxTokens: 100})
+	}
+	c.throttled(after(50*time.Millisecond), last.id, c.flights[last.id].gen, false)
+	if c.tokenPace.learned() {
+		t.Errorf("one refusal after a resume cut the pace to %v tokens a minute", perMinute(c.tokenPace.x))
+	}
+}
+
 func TestRestore(t *testing.T) {
 	for name, tt := range map[string]struct {
 		o       Options
