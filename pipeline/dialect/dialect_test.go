@@ -402,3 +402,13 @@ func FuzzReadAnswer(f *testing.F) {
 		}
 	})
 }
+
+// A choice among no tools is none: services refuse it.
+func TestChoiceAmongNoTools(t *testing.T) {
+	for choice, want := range map[string]bool{`"none"`: false, `"auto"`: false, `"required"`: true} {
+		p, fault := Read(pipeline.OpenAI, []byte(`{"messages":[{"role":"user","content":"Hi"}],"tools":[],"tool_choice":`+choice+`}`))
+		if fault != nil || (p.ToolChoice != nil) != want {
+			t.Errorf("%s: %+v, %v; want a choice: %v", choice, p, fault, want)
+		}
+	}
+}

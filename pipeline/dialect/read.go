@@ -63,6 +63,9 @@ func Read(d pipeline.Dialect, raw []byte) (*pipeline.Prompt, *pipeline.Fault) {
 	if r.fault != nil {
 		return nil, r.fault
 	}
+	if c := r.prompt.ToolChoice; c != nil && len(r.prompt.Tools) == 0 && (c.Mode == "none" || c.Mode == "auto") {
+		r.prompt.ToolChoice = nil // says nothing without tools, and a service would refuse it
+	}
 	return r.prompt, nil
 }
 
