@@ -95,8 +95,7 @@ type quotaOutcome struct {
 var quotaRows = []quotaRow{
 	{
 		name: "stated, right", shape: "sliding minute", quota: sim.Quota{Shape: sim.Sliding}, stated: true,
-		// The laboratory's 0.05 % are of twenty minutes; three refusals or four, to tell how the service counts, take more of five.
-		warm: time.Minute, measure: 5 * time.Minute, share: 0.99, throttled: 0.001,
+		warm: time.Minute, measure: 5 * time.Minute, share: 0.99, throttled: 0.0005,
 	},
 	{
 		name: "nothing stated", shape: "bucket of 10 s", quota: sim.Quota{Shape: sim.Bucket, Window: 10 * time.Second},
