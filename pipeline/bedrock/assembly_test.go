@@ -180,15 +180,23 @@ var assemblies = map[string]assembly{
 		stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"error"}]}`},
 		fault:  "ModelStreamErrorException",
 	},
-	"writer: a conversation with its end mark, and nothing but that": {
+	"writer: a conversation": {
 		family: "writer",
 		stream: []string{
 			`{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Ced","role":"assistant","tool_calls":[]},"finish_reason":null}],"usage":null}`,
-			`{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"ar","tool_calls":[]},"finish_reason":null}],"usage":null}`,
-			`"\u005bDONE]"`,
+			`{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"ar","tool_calls":[]},"finish_reason":"stop"}],"usage":null}`,
 		},
-		want: `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Cedar","tool_calls":[]},"finish_reason":null}]}`,
-		text: "Cedar",
+		want: `{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Cedar","tool_calls":[]},"finish_reason":"stop"}]}`,
+		text: "Cedar", stop: "stop",
+	},
+	"writer: an end mark says that no second answer is to come": {
+		family: "writer", request: `{"n":2}`,
+		stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`, `"\u005bDONE]"`},
+		want:   `{"choices":[{"index":0,"message":{"role":"assistant","content":"A"},"finish_reason":"stop"}]}`,
+		text:   "A", stop: "stop",
+	},
+	"writer: an end mark is no reason for an end": {
+		family: "writer", stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":null}]}`, `"[DONE]"`}, fault: pipeline.TypeTruncatedStream,
 	},
 	"writer: an end mark alone is no answer": {
 		family: "writer", stream: []string{`"[DONE]"`}, fault: pipeline.TypeTruncatedStream,
@@ -315,6 +323,45 @@ var assemblies = map[string]assembly{
 	},
 	"claude, named for a model that takes chat completions": {
 		family: "claude", stream: []string{`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`}, fault: typeUnknownFormat,
+	},
+	"claude: an end, and nothing before it": {
+		family: "claude", stream: []string{`{"type":"message_stop"}`}, fault: pipeline.TypeTruncatedStream,
+	},
+	"claude: an end without a start": {
+		family: "claude", stream: claudeStream[1:], fault: pipeline.TypeTruncatedStream,
+	},
+	"claude: an end without a reason, after a guardrail has masked": {
+		family: "claude",
+		stream: []string{start, `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"{NAME}"},"amazon-bedrock-guardrailAction":"INTERVENED"}`, `{"type":"message_stop",` + metricsJSON + `}`},
+		fault:  pipeline.TypeTruncatedStream,
+	},
+	"claude: blocked, its reason the model's own": { // as measured in https://github.com/NousResearch/hermes-agent/issues/52179
+		family: "claude",
+		stream: []string{start, claudeStream[1], `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Sorry."}}`, `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":0}}`, `{"type":"message_stop","amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		want:   `{"id":"m","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"Sorry."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":0}}`,
+		text:   "Sorry.", stop: "end_turn",
+	},
+	"nova: an end, and nothing before it": {
+		family: "nova", stream: novaStream[len(novaStream)-1:], fault: pipeline.TypeTruncatedStream,
+	},
+	"command: an end without a reason": {
+		family: "command", stream: []string{`{"is_finished":false,"text":" A"}`, `{"is_finished":true}`}, fault: pipeline.TypeTruncatedStream,
+	},
+	"chat: a call without its start": {
+		family: "qwen",
+		stream: []string{`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`},
+		fault:  pipeline.TypeTruncatedStream,
+	},
+	"chat: a call of another type than a function's": { // https://platform.openai.com/docs/api-reference/chat/object
+		family: "qwen",
+		stream: []string{`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","type":"custom","custom":{"name":"f","input":"x"}}]},"finish_reason":"tool_calls"}]}`},
+		want:   `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"custom","custom":{"name":"f","input":"x"}}]},"finish_reason":"tool_calls"}]}`,
+		stop:   "tool_calls",
+	},
+	"llama: cut behind a chunk that a guardrail has masked": {
+		family: "llama",
+		stream: []string{llamaStream[0], `{"generation":" {NAME}","generation_token_count":2,"stop_reason":null,"amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		fault:  pipeline.TypeTruncatedStream,
 	},
 	"claude, cut off before it began": {
 		family: "claude", stream: claudeStream[:2], fault: pipeline.TypeTruncatedStream,

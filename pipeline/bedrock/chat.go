@@ -22,7 +22,7 @@ type chatDialect struct {
 	// opens and closes are the tags between which Bedrock puts the reasoning in front of the content; "" for none. What
 	// stands there is not the answer's text.
 	opens, closes string
-	// done: the stream ends with the string "[DONE]", which is as good as a reason.
+	// done: the stream ends with the string "[DONE]".
 	done bool
 }
 
@@ -137,17 +137,18 @@ func isFailure(reason []byte) bool { return string(reason) == "error" || string(
 // ended reports whether every answer that is to come has its reason. A service that gives fewer answers than it was asked
 // for says so by counting.
 func (a *chatAnswer) ended() bool {
-	for _, c := range a.choices {
-		if !c.ended {
-			return false
-		}
-	}
-	return len(a.choices) > 0 && (len(a.choices) >= a.wanted || a.metrics)
+	return a.reasoned() && (len(a.choices) >= a.wanted || a.metrics)
 }
 
-// word takes a chunk that is a string: the end mark of a dialect that has one.
+// reasoned reports whether every answer that has come has its reason.
+func (a *chatAnswer) reasoned() bool {
+	return len(a.choices) > 0 && !slices.ContainsFunc(a.choices, func(c *chatChoice) bool { return !c.ended })
+}
+
+// word takes a chunk that is a string: the end mark of a dialect that has one. It says that no further answer is to come, and
+// is no reason for the end of one.
 func (a *chatAnswer) word(w string) signs {
-	return signs{terminal: a.dialect.done && w == "[DONE]" && len(a.choices) > 0}
+	return signs{terminal: a.dialect.done && w == "[DONE]" && a.reasoned()}
 }
 
 // choice is the choice that a piece belongs to: by its index, or by its place in the list where it has none.

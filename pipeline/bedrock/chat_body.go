@@ -2,6 +2,7 @@ package bedrock
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -67,11 +68,28 @@ func (a *chatAnswer) finish(m *metrics) answer {
 			put(h)
 		}
 	}
-	ans := answer{output: append(out, '}'), stopReason: a.reason()}
+	ans := answer{output: append(out, '}'), stopReason: a.reason(), lost: a.lost()}
 	usage := parseObject(a.usage)
 	ans.usage.InputTokens = usage.first("prompt_tokens", "input_tokens")
 	ans.usage.OutputTokens = usage.first("completion_tokens", "output_tokens")
 	return ans
+}
+
+func (a *chatAnswer) lost() string {
+	for _, c := range a.choices {
+		switch {
+		case slices.ContainsFunc(c.calls, (*chatCall).nameless):
+			return lostCall
+		case len(c.calls) == 0 && c.reason() == "tool_calls":
+			return lostAllCalls
+		}
+	}
+	return ""
+}
+
+// nameless reports whether it is not told what is called: by a function's name, or in the words of a call of another type.
+func (c *chatCall) nameless() bool {
+	return c.function.str("name") == "" && (len(c.function) > 0 || c.hasArgs || c.rest.get("type") == nil)
 }
 
 func (a *chatAnswer) size() int {
@@ -106,13 +124,16 @@ func (a *chatAnswer) counted(m *metrics) []byte {
 // reason is the first choice's.
 func (a *chatAnswer) reason() string {
 	for _, c := range a.choices {
-		for _, key := range []string{"finish_reason", "stop_reason"} {
-			if r := c.extra.str(key); r != "" {
-				return r
-			}
+		if r := c.reason(); r != "" {
+			return r
 		}
 	}
 	return ""
+}
+
+// reason is why the choice has ended, "" if it has not.
+func (c *chatChoice) reason() string {
+	return cmp.Or(c.extra.str("finish_reason"), c.extra.str("stop_reason"))
 }
 
 // appendHead writes a top-level member: a whole object where the stream had a chunk, and whole numbers as integers.
@@ -185,7 +206,14 @@ func (c *chatCall) append(dst []byte) []byte {
 	for _, m := range c.rest {
 		dst = append(append(append(appendRawString(dst, m.key), ':'), m.value...), ',')
 	}
-	dst = append(dst, `"function":{`...)
+	if len(c.function) > 0 || c.hasArgs { // rather than a call of another type
+		dst = c.appendFunction(append(dst, `"function":`...))
+	}
+	return append(bytes.TrimSuffix(dst, []byte{','}), '}')
+}
+
+func (c *chatCall) appendFunction(dst []byte) []byte {
+	dst = append(dst, '{')
 	for _, m := range c.function {
 		dst = append(append(append(appendRawString(dst, m.key), ':'), m.value...), ',')
 	}
@@ -197,5 +225,5 @@ func (c *chatCall) append(dst []byte) []byte {
 	default:
 		dst = bytes.TrimSuffix(dst, []byte{','})
 	}
-	return append(dst, `}}`...)
+	return append(dst, '}')
 }

@@ -71,6 +71,7 @@ type claudeAnswer struct {
 	delta   object // every delta of message_delta, merged
 	usage   object // of message_start, under those of message_delta, which are cumulative
 	blocks  []*claudeBlock
+	orphan  bool // a block ended that never began
 
 	completion *completion // of a model that answered in the older format, which has none of the above
 }
@@ -167,6 +168,8 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 		sg = a.piece(index, deltaType, text, partial, thinking, sig, cit)
 	case "content_block_start":
 		sg = a.open(index, block)
+	case "content_block_stop":
+		a.orphan = a.orphan || a.find(index) == nil
 	case "message_start":
 		a.message = parseObject(message)
 		a.usage.merge(parseObject(a.message.get("usage")))
@@ -235,12 +238,20 @@ func (a *claudeAnswer) open(index int64, raw []byte) (sg signs) {
 	return sg
 }
 
-// block is the open block of an index. One that was never announced is made up.
-func (a *claudeAnswer) block(index int64, kind string) *claudeBlock {
+// find is the block of an index that began last, nil if there is none.
+func (a *claudeAnswer) find(index int64) *claudeBlock {
 	for _, b := range slices.Backward(a.blocks) {
 		if b.index == index {
 			return b
 		}
+	}
+	return nil
+}
+
+// block is the open block of an index. One that was never announced is made up.
+func (a *claudeAnswer) block(index int64, kind string) *claudeBlock {
+	if b := a.find(index); b != nil {
+		return b
 	}
 	b := &claudeBlock{index: index}
 	b.start.set("type", []byte(`"`+kind+`"`))
@@ -290,11 +301,30 @@ func (a *claudeAnswer) finish(*metrics) answer {
 		m.set("usage", appendCounts(nil, a.usage.append(nil)))
 	}
 	ans := answer{output: m.append(nil), stopReason: m.str("stop_reason")}
+	ans.lost = a.lost(ans.stopReason)
 	ans.usage.InputTokens, _ = a.usage.integer("input_tokens")
 	ans.usage.OutputTokens, _ = a.usage.integer("output_tokens")
 	ans.usage.CacheReadInputTokens, _ = a.usage.integer("cache_read_input_tokens")
 	ans.usage.CacheWriteInputTokens, _ = a.usage.integer("cache_creation_input_tokens")
 	return ans
+}
+
+// lost is what is missing in a message that has ended so. An answer of a guardrail's own has neither a start nor a reason.
+func (a *claudeAnswer) lost(stopReason string) string {
+	isCall := func(b *claudeBlock) bool { return b.start.str("type") == "tool_use" }
+	switch {
+	case a.message != nil && stopReason == "":
+		return lostReason
+	case a.message == nil && stopReason != "":
+		return lostStart
+	case slices.ContainsFunc(a.blocks, func(b *claudeBlock) bool { return isCall(b) && b.start.str("name") == "" }):
+		return lostCall
+	case a.orphan:
+		return lostBlock
+	case stopReason == "tool_use" && !slices.ContainsFunc(a.blocks, isCall):
+		return lostAllCalls
+	}
+	return ""
 }
 
 func nullOr(v []byte) []byte {

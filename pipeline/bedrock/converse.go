@@ -365,7 +365,8 @@ func (a *converseAnswer) finish(*metrics) answer {
 	}
 	out := append(make([]byte, 0, size), `{"output":{"message":{"role":`...)
 	out = append(appendRawString(out, role), `,"content":[`...)
-	for i, b := range slices.DeleteFunc(a.ordered(), (*converseBlock).empty) {
+	a.blocks = slices.DeleteFunc(a.ordered(), (*converseBlock).empty)
+	for i, b := range a.blocks {
 		if i > 0 {
 			out = append(out, ',')
 		}
@@ -381,7 +382,18 @@ func (a *converseAnswer) finish(*metrics) answer {
 	if a.fields != nil {
 		out = append(append(out, `,"additionalModelResponseFields":`...), a.fields...)
 	}
-	return answer{output: append(out, '}'), stopReason: string(a.stop)}
+	return answer{output: append(out, '}'), stopReason: string(a.stop), lost: a.lost()}
+}
+
+func (a *converseAnswer) lost() string {
+	isCall := func(b *converseBlock) bool { return string(b.start.key) == blockToolUse }
+	switch {
+	case slices.ContainsFunc(a.blocks, func(b *converseBlock) bool { return isCall(b) && parseObject(b.start.value).str("name") == "" }):
+		return lostCall
+	case string(a.stop) == "tool_use" && !slices.ContainsFunc(a.blocks, isCall):
+		return lostAllCalls
+	}
+	return ""
 }
 
 // empty reports whether nothing but a start without content, or nothing at all, has come for the block.

@@ -335,6 +335,28 @@ type recorder struct {
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) { return r.replace(req) }
 
+// A stream of Converse that is cut, or that lost any one of its events, is no answer, or the same, or lacks a piece of which nobody can tell.
+func TestConversePromise(t *testing.T) {
+	s := startSim(t, sim.Options{Seed: 9, OutputTokens: 12})
+	var missing lacks
+	n := 0
+	for name, body := range converseBodies {
+		for _, id := range []string{claudeID, novaID, llamaID} {
+			stream := post(t, s, id, "converse-stream", body)
+			whole, fault := readAnswer(&converse, body, stream)
+			if fault != nil {
+				t.Fatalf("%s of %s: %+v", name, id, fault)
+			}
+			n += cuts(t, &converse, body, stream, false)
+			missing.leaveOut(t, &converse, body, stream, whole)
+		}
+	}
+	t.Logf("%d cuts; one event missing: %+v", n, missing)
+	if missing.noticed == 0 || missing.same == 0 || missing.pieces == 0 {
+		t.Errorf("nothing was looked at: %+v", missing)
+	}
+}
+
 // Every fault of the simulator is an error by Converse and by InvokeModel as well, and the next attempt an answer.
 func TestEveryFaultOfTheOtherAPIs(t *testing.T) {
 	if testing.Short() {

@@ -35,10 +35,19 @@
 //	nova                      metadata, after messageStop
 //	titan                     a completionReason
 //	mistral-text, deepseek-r1 a stop_reason of the only output
-//	chat completions          a finish_reason or stop_reason of every choice; of writer also "[DONE]"
+//	chat completions          a finish_reason or stop_reason of every choice
 //	command, command-r        is_finished
 //	j2                        a finishReason of every completion, in the only chunk
 //	imported, generic         that of the family whose keys the stream has
+//
+// A stream that has it and lost something before it is no answer either, as far as that shows: without a reason for its end (nova's
+// messageStop, claude's message_delta), without claude's message_start, without the start of a tool call or of a block of claude's.
+// What does not show is that a single piece of text, of reasoning or of a tool's input is missing, or a tool call beside others that
+// came in one chunk: chunks are not numbered, and the framing has a checksum for each but none over all. Nor is a chunk of counts alone missed
+// in chat completions, since most of these models send none.
+//
+// An answer that a guardrail put in place of a model's has neither a terminal event nor a reason. It is one chunk, which says so, and
+// whole where it ends; a stream of several chunks needs its terminal event, or the service's metrics once a guardrail has acted.
 //
 // Converse has one format for all of them, and two events that prove an answer whole: messageStop and metadata. What a
 // record asks for is sent as it stands there; [Tuning] adds only what it does not say.

@@ -97,9 +97,20 @@ type wordTaker interface {
 	word(w string) signs
 }
 
+// What an answer has lost of which it can be told.
+const (
+	lostReason   = "a reason for its end"
+	lostStart    = "its start"
+	lostBlock    = "the start of a block"
+	lostCall     = "the start of a tool call"
+	lostAllCalls = "the tool call that its reason tells of"
+)
+
 // An answer is what an assembler makes of a whole stream.
 type answer struct {
 	output     []byte
 	stopReason string
 	usage      pipeline.Usage // as the family reports it
+	// lost is what the stream should have had and had not, although its terminal event came; "" for nothing that can be told.
+	lost string
 }

@@ -149,9 +149,11 @@ func TestAssembly(t *testing.T) {
 	const usage1 = `"usage":{"input_tokens":1,"output_tokens":9}`
 	done := end(`{"stop_reason":"end_turn","stop_sequence":null}`, `{"output_tokens":9}`)
 	endTurn := `"stop_reason":"end_turn","stop_sequence":null,` + usage1
-	novaEnd := []string{`{"messageStop":{"stopReason":"tool_use"}}`, `{"metadata":{"usage":{"inputTokens":9,"outputTokens":14}}}`}
-	novaBody := func(content string) string {
-		return `{"output":{"message":{"content":[` + content + `],"role":"assistant"}},"stopReason":"tool_use","usage":{"inputTokens":9,"outputTokens":14}}`
+	novaEnd := func(reason string) []string {
+		return []string{`{"messageStop":{"stopReason":"` + reason + `"}}`, `{"metadata":{"usage":{"inputTokens":9,"outputTokens":14}}}`}
+	}
+	novaBody := func(content, reason string) string {
+		return `{"output":{"message":{"content":[` + content + `],"role":"assistant"}},"stopReason":"` + reason + `","usage":{"inputTokens":9,"outputTokens":14}}`
 	}
 	tests := map[string]struct {
 		model  string
@@ -218,12 +220,12 @@ func TestAssembly(t *testing.T) {
 				`{"messageStart":{"role":"assistant"}}`, `{"contentBlockDelta":{"delta":{"text":"Rain"},"contentBlockIndex":0}}`, `{"contentBlockStop":{"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":" is"},"contentBlockIndex":7}}`,
 				`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"u1","name":"f"}},"contentBlockIndex":22}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":"{\"a\":"}},"contentBlockIndex":22}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":"1}"}},"contentBlockIndex":22}}`,
 				`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"u2","name":"g"}},"contentBlockIndex":900000024}}`, `{"contentBlockDelta":{"delta":{"text":"!"},"contentBlockIndex":900000025}}`,
-			}, novaEnd),
-			novaBody(`{"text":"Rain is"},{"toolUse":{"toolUseId":"u1","name":"f","input":{"a":1}}},{"toolUse":{"toolUseId":"u2","name":"g","input":{}}},{"text":"!"}`), "Rain is!", "tool_use",
+			}, novaEnd("tool_use")),
+			novaBody(`{"text":"Rain is"},{"toolUse":{"toolUseId":"u1","name":"f","input":{"a":1}}},{"toolUse":{"toolUseId":"u2","name":"g","input":{}}},{"text":"!"}`, "tool_use"), "Rain is!", "tool_use",
 		},
 		"nova: reasoning in either form": {
-			novaID, slices.Concat([]string{`{"contentBlockDelta":{"delta":{"reasoningContent":{"text":"Hm"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"reasoningText":{"text":"."}}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"signature":"s"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":"Yes"},"contentBlockIndex":1}}`}, novaEnd),
-			novaBody(`{"reasoningContent":{"reasoningText":{"text":"Hm.","signature":"s"}}},{"text":"Yes"}`), "Yes", "tool_use",
+			novaID, slices.Concat([]string{`{"contentBlockDelta":{"delta":{"reasoningContent":{"text":"Hm"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"reasoningText":{"text":"."}}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"signature":"s"}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"text":"Yes"},"contentBlockIndex":1}}`}, novaEnd("end_turn")),
+			novaBody(`{"reasoningContent":{"reasoningText":{"text":"Hm.","signature":"s"}}},{"text":"Yes"}`, "end_turn"), "Yes", "end_turn",
 		},
 		"llama: empty pieces while counts go on": {
 			llamaID,

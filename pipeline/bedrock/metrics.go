@@ -26,7 +26,6 @@ type summary struct {
 	tier       string // service tier and latency mode by which the service has answered
 	latency    string
 	intervened bool // in any chunk
-	blocked    bool // in the last chunk
 }
 
 // metrics is amazon-bedrock-invocationMetrics. Counts that did not come are negative.

@@ -283,12 +283,26 @@ func (a *novaAnswer) finish(*metrics) answer {
 	if a.usage != nil {
 		out = appendCounts(append(out, `,"usage":`...), a.usage.append(nil))
 	}
-	ans := answer{output: append(out, '}'), stopReason: unescape(a.stop)}
+	ans := answer{output: append(out, '}'), stopReason: unescape(a.stop), lost: a.lost()}
 	ans.usage.InputTokens = a.usage.first("inputTokens")
 	ans.usage.OutputTokens = a.usage.first("outputTokens")
 	ans.usage.CacheReadInputTokens = a.usage.first("cacheReadInputTokenCount", "cacheReadInputTokens")
 	ans.usage.CacheWriteInputTokens = a.usage.first("cacheWriteInputTokenCount", "cacheWriteInputTokens")
 	return ans
+}
+
+// lost is what is missing in a message that has ended. An answer of a guardrail's own has neither a start nor a reason.
+func (a *novaAnswer) lost() string {
+	isCall := func(b *novaBlock) bool { return b.kind == novaTool }
+	switch {
+	case a.role != nil && len(a.stop) == 0:
+		return lostReason
+	case slices.ContainsFunc(a.blocks, func(b *novaBlock) bool { return isCall(b) && b.tool.str("name") == "" }):
+		return lostCall
+	case string(a.stop) == "tool_use" && !slices.ContainsFunc(a.blocks, isCall):
+		return lostAllCalls
+	}
+	return ""
 }
 
 func (b *novaBlock) append(dst []byte) []byte {

@@ -8,21 +8,25 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock/eventstream"
 	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
 )
 
 // A promiseRow is what was seen of one family.
 type promiseRow struct {
 	stream, assembled, tools, reasoning, guardrail, traces, cuts int
+
+	missing lacks
 }
 
-// TestPromise holds every family to the promise that a stream without its terminal event is no result, and that a stream
-// with it is the body of InvokeModel: against the rehearsal server, which knows nothing of the assemblers. With -v it prints
+// TestPromise holds every family to the promise that a stream without its terminal event is no result, that one that lost another
+// of its chunks is none or the same, and that a whole one is the body of InvokeModel: against the rehearsal server, which knows nothing of the assemblers. With -v it prints
 // what was seen, as a table.
 func TestPromise(t *testing.T) {
 	opts := simOptions(sim.Options{Seed: 11, OutputTokens: 12, OutputSpread: 8, FlushEvery: 1 << 10})
@@ -38,10 +42,11 @@ func TestPromise(t *testing.T) {
 
 func promiseTable(rows map[string]promiseRow) string {
 	var b strings.Builder
-	b.WriteString("| family | streams | equal to InvokeModel | with tool calls | with reasoning | blocked by a guardrail | traces kept out | cuts, none a result |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	b.WriteString("| family | streams | equal to InvokeModel | with tool calls | with reasoning | blocked by a guardrail | traces kept out | cuts, none a result | one chunk missing: noticed | nothing lost | a piece, as nobody can tell |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[name]
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d |\n", name, r.stream, r.assembled, r.tools, r.reasoning, r.guardrail, r.traces, r.cuts)
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d |\n", name, r.stream, r.assembled, r.tools, r.reasoning, r.guardrail, r.traces, r.cuts,
+			r.missing.noticed, r.missing.same, r.missing.pieces)
 	}
 	return b.String()
 }
@@ -52,7 +57,7 @@ func keepsPromise(t *testing.T, s *sim.Server, opts sim.Options, name string) (r
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, prompt := range []string{"hello", "[[tool]]", "[[tool:2]]", "[[tokens:0]]", "[[say:naïve \"q\" 😀]]", "[[guardrail:block]]", "[[guardrail:trace]]"} {
+	for _, prompt := range []string{"hello", "[[tool]]", "[[tool:2]]", "[[tool:empty]]", "[[redacted]]", "[[cite]]", "[[tokens:0]]", "[[say:naïve \"q\" 😀]]", "[[guardrail:block]]", "[[guardrail:trace]]"} {
 		for _, body := range simBodies(name, prompt) {
 			truth, err := sim.Truth(opts, modelID, []byte(body))
 			if err != nil {
@@ -90,10 +95,11 @@ func keepsPromise(t *testing.T, s *sim.Server, opts sim.Options, name string) (r
 				row.cuts += cutsOfOneFrame(t, f, body, stream)
 			} else {
 				row.cuts += cuts(t, f, body, stream, prompt == "hello")
+				row.missing.leaveOut(t, f, body, stream, r)
 			}
 		}
 	}
-	if row.stream == 0 || row.assembled == 0 || row.guardrail == 0 || row.cuts == 0 {
+	if row.stream == 0 || row.assembled == 0 || row.guardrail == 0 || row.cuts == 0 || row.missing.noticed == 0 {
 		t.Errorf("nothing was looked at: %+v", row)
 	}
 	return row
@@ -161,6 +167,52 @@ func cuts(t *testing.T, f *family, request string, stream []byte, bytewise bool)
 		}
 	}
 	return n
+}
+
+// lacks counts streams from which one frame was taken, by what became of them.
+type lacks struct{ noticed, same, pieces int }
+
+// telling is what a chunk has whose loss must be noticed: where an answer or a tool call begins, and how it ends.
+var telling = regexp.MustCompile(`"message_(start|delta|stop)"|"messageStop"|"metadata"|"is_finished":true` +
+	`|"(stop_reason|finish_reason|completionReason|stopReason)":"|"name":"pick"|"redacted_thinking"`)
+
+// leaveOut takes one frame after another out of a stream. What is left is no result, or one from which nothing is missing but a
+// piece of text, of reasoning or of a tool's input: chunks are not numbered, so nobody can tell that one is gone.
+func (l *lacks) leaveOut(t *testing.T, f *family, request string, stream []byte, whole *pipeline.Response) {
+	t.Helper()
+	frames := framesOf(t, stream)
+	for i, frame := range frames {
+		r, fault := readAnswer(f, request, bytes.Join(slices.Delete(slices.Clone(frames), i, i+1), nil))
+		switch said := bodyOf(t, frame); {
+		case fault != nil && (fault.name == pipeline.TypeTruncatedStream || fault.name == typeUnknownFormat):
+			l.noticed++
+		case fault != nil:
+			t.Errorf("%s: without %s: %+v", request, said, fault)
+		case r.Text == whole.Text && r.StopReason == whole.StopReason && r.Usage == whole.Usage && sameJSON(t, r.Output, whole.Output):
+			l.same++
+		case telling.Match(said):
+			t.Errorf("%s: without %s it is taken for whole: %s", request, said, r.Output)
+		default:
+			l.pieces++
+		}
+	}
+}
+
+// bodyOf is what a frame says: of a chunk the JSON inside.
+func bodyOf(t *testing.T, frame []byte) []byte {
+	t.Helper()
+	msg, err := eventstream.NewDecoder(bytes.NewReader(frame)).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(msg.EventType) != "chunk" {
+		return append([]byte(`"`+string(msg.EventType)+`" `), msg.Payload...)
+	}
+	body, err := newStream().unwrap(msg.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
 }
 
 // cutsOfOneFrame cuts a blocked answer, which has no terminal event and is whole where it ends, at every byte.

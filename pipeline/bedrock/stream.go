@@ -124,7 +124,6 @@ func (st *stream) read(body []byte, err error) (pipeline.Event, *streamFault) {
 	if st.env.tier != "" || st.env.latency != "" {
 		st.sum.tier, st.sum.latency = st.env.tier, st.env.latency
 	}
-	st.sum.blocked = st.env.intervened
 	st.sum.intervened = st.sum.intervened || st.env.intervened
 	// Metrics ride on the family's last event in every recording. Without that event they prove the end of an answer
 	// only where a guardrail has cut it short.
@@ -258,8 +257,11 @@ func scanPayload(s scanner) (encoded []byte, ok bool) {
 	return encoded, s.end()
 }
 
-// blockedAt reports whether a stream that ended so is a guardrail's answer: those have neither stop reason nor metrics.
-func (st *stream) blockedAt(err error) bool { return errors.Is(err, io.EOF) && st.sum.blocked }
+// blockedAt reports whether a stream that ended so is a guardrail's answer in place of a model's, which has neither stop reason nor
+// metrics: it is one chunk. Where a guardrail only masks, any chunk may say that it did, and the stream that ends there was cut.
+func (st *stream) blockedAt(err error) bool {
+	return errors.Is(err, io.EOF) && st.sum.intervened && st.chunks == 1
+}
 
 // endFault says what is wrong with a stream that ended too early.
 func (st *stream) endFault(err error) *streamFault {
@@ -311,7 +313,8 @@ func (st *stream) explain(f *streamFault) bool {
 // manyTokens is how many tokens an answer has that is not simply empty: an end of a turn is a token or a few.
 const manyTokens = 8
 
-// response is the whole answer. It is a fault that nothing of an answer was found in a format that was only guessed.
+// response is the whole answer. It is a fault that nothing of an answer was found in a format that was only guessed, or that
+// a part of it is known to be missing.
 func (st *stream) response() (*pipeline.Response, *streamFault) {
 	if n := st.sum.metrics.output; st.family.guessed && !st.content && st.sum.metrics.came && n >= manyTokens {
 		return nil, &streamFault{
@@ -321,6 +324,12 @@ func (st *stream) response() (*pipeline.Response, *streamFault) {
 	}
 	text := st.asm.text()
 	ans := st.asm.finish(&st.sum.metrics)
+	if ans.lost == "" && ans.stopReason == "" && !st.sum.intervened {
+		ans.lost = lostReason
+	}
+	if ans.lost != "" {
+		return nil, &streamFault{name: pipeline.TypeTruncatedStream, local: true, message: "the stream ended without " + ans.lost}
+	}
 	r := &pipeline.Response{
 		Output:     tidy(ans.output),
 		Text:       text,
