@@ -75,9 +75,9 @@ func stormFaults() []sim.Fault {
 	share(0.01, sim.AtRandom, "reset", "reset-before")
 	share(0.005, sim.AtRandom, "stall", "stall-first-token", "stall-headers")
 	share(0.02, sim.AtRandom, "bad-prelude-crc", "bad-message-crc", "garbage", "short-length", "long-headers", "huge-length",
-		"not-base64", "not-json", "not-json-event", "not-json-error", "html", "bad-gateway", "gateway-timeout", "bare-429")
+		"no-bytes", "not-base64", "not-json", "not-json-event", "not-json-error", "html", "bad-gateway", "gateway-timeout", "bare-429")
 	// These harm nobody: the answer comes whole, and has to be kept.
-	share(0.01, sim.AtRandom, "unknown-event", "unknown-headers", "unknown-message", "no-message-type", "no-bytes", "big-pad")
+	share(0.01, sim.AtRandom, "unknown-event", "unknown-headers", "unknown-message", "no-message-type", "big-pad")
 	share(0.01, sim.AtEnd, "repeat-terminal", "stall", "truncate", "end", "reset", "rst-stream")
 	return all
 }

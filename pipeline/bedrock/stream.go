@@ -27,7 +27,7 @@ type stream struct {
 	sum      summary
 	converse bool
 	event    string // of Converse, the type of the event at hand
-	chunks   int    // that hold anything
+	chunks   int
 	first    []byte // the first of them, if it is short
 	content  bool   // content of any kind has come
 	whole    bool   // the terminal event has come
@@ -99,7 +99,7 @@ func (st *stream) chunk(payload []byte) (pipeline.Event, *streamFault) {
 // read takes in one piece of the answer, unless it could not be had.
 func (st *stream) read(body []byte, err error) (pipeline.Event, *streamFault) {
 	var sg signs
-	if err == nil && len(body) > 0 {
+	if err == nil {
 		sg, err = st.assemble(body)
 	}
 	if err != nil {
@@ -110,9 +110,6 @@ func (st *stream) read(body []byte, err error) (pipeline.Event, *streamFault) {
 			name: pipeline.TypeBadFrame, local: true, err: err,
 			message: "a chunk of the stream could not be decoded: " + err.Error(),
 		}
-	}
-	if len(body) == 0 {
-		return pipeline.Event{}, nil
 	}
 	st.chunks++
 	if st.env.faultType != "" {
@@ -135,6 +132,9 @@ func (st *stream) read(body []byte, err error) (pipeline.Event, *streamFault) {
 
 // assemble hands a chunk's JSON to the family, by the slow way if the fast one does not do.
 func (st *stream) assemble(body []byte) (signs, error) {
+	if len(body) == 0 {
+		return signs{}, errNoBytes
+	}
 	if st.chunks == 0 && len(body) <= 4096 {
 		st.first = append(st.first[:0], body...)
 	}
@@ -167,7 +167,10 @@ func (st *stream) scanChunk(s scanner) (signs, bool) {
 	return signs{}, true
 }
 
-var errNoChunk = errors.New("its payload is not a JSON object")
+var (
+	errNoChunk = errors.New("its payload is not a JSON object")
+	errNoBytes = errors.New("it holds no bytes")
+)
 
 // unwrap is the chunk inside a payload {"bytes":"BASE64","p":"FILLER"}, in st.scratch; empty where there is none.
 func (st *stream) unwrap(payload []byte) ([]byte, error) {
