@@ -35,6 +35,8 @@ type Prompt struct {
 	Messages   []Message
 	Tools      []Tool
 	ToolChoice *ToolChoice
+	// OneCall: an answer is to ask for one tool at most. Only where there are Tools.
+	OneCall bool
 }
 
 // A Role says who speaks.
@@ -120,7 +122,7 @@ func (p *Prompt) Turns() []Message {
 }
 
 // Features are what a prompt may have beyond one text, a system prompt, a temperature and stop sequences.
-type Features struct{ Turns, Images, Tools, TopP, TopK bool }
+type Features struct{ Turns, Images, Tools, OneCall, TopP, TopK bool }
 
 // Beyond names what a prompt has and an encoder does not take, "" for nothing. Every family goes through it, so that what
 // its encoder would leave out is told and not lost.
@@ -130,6 +132,8 @@ func (p *Prompt) Beyond(takes Features) string {
 		return "tools"
 	case p.ToolChoice != nil && !takes.Tools:
 		return "tool_choice"
+	case p.OneCall && !takes.OneCall:
+		return "the limit of one tool call"
 	case p.TopP != nil && !takes.TopP:
 		return "top_p"
 	case p.TopK != nil && !takes.TopK:

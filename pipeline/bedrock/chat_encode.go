@@ -9,7 +9,7 @@ import (
 
 // chatTakes is what a conversation in OpenAI's words can say. Which models look at images or use tools is not told by
 // their family: the service says so.
-var chatTakes = pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true}
+var chatTakes = pipeline.Features{Turns: true, Images: true, Tools: true, OneCall: true, TopP: true}
 
 // encodeChat writes a prompt as a conversation. The name of the limit differs.
 func encodeChat(limitKey string) func(*pipeline.Prompt, int64, string) ([]byte, *pipeline.Fault) {

@@ -22,7 +22,7 @@ var claude = family{
 	defaultLimit:  4096,
 	limitRequired: true,
 	speaks:        pipeline.Anthropic,
-	takes:         pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true, TopK: true},
+	takes:         pipeline.Features{Turns: true, Images: true, Tools: true, OneCall: true, TopP: true, TopK: true},
 	encode:        encodeClaude,
 	assemble:      func([]byte) assembler { return &claudeAnswer{} },
 	keys:          []string{"type=message_start", "completion"},

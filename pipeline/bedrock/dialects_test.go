@@ -131,6 +131,10 @@ func TestFamilysOwnWords(t *testing.T) {
 	}{
 		{mistralID, pipeline.OpenAI, `{"max_completion_tokens":9,` + hi + `,` + tool + `,"tool_choice":"required"}`, `"max_tokens":9,"tools":[{"type":"function","function":{"name":"w","parameters":{"type":"object","properties":{}}}}],"tool_choice":"any"}`},
 		{mistralID, pipeline.OpenAI, `{"max_tokens":9,` + hi + `,` + tool + `,"tool_choice":{"type":"function","function":{"name":"w"}}}`, "tool_choice: the mistral family cannot be told to use w"},
+		{mistralID, pipeline.OpenAI, `{` + hi + `,` + tool + `,"parallel_tool_calls":false}`, "the limit of one tool call: the mistral family has no counterpart"},
+		{novaID, pipeline.OpenAI, `{` + hi + `,` + tool + `,"parallel_tool_calls":false}`, "the limit of one tool call: the nova family has no counterpart"},
+		{claudeID, pipeline.OpenAI, `{"max_tokens":9,"user":"u",` + hi + `,` + tool + `,"parallel_tool_calls":false}`, `"tools":[{"name":"w","input_schema":{"type":"object","properties":{}}}],"tool_choice":{"type":"auto","disable_parallel_tool_use":true}}`},
+		{qwenID, pipeline.Anthropic, `{"max_tokens":9,` + hi + `,"tools":[{"name":"w"}],"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`, `,"parallel_tool_calls":false,"tool_choice":"required"}`},
 		{mistralID, pipeline.OpenAI, `{"seed":1,` + hi + `}`, "body.seed: has no counterpart"},
 		{deepseekID, pipeline.OpenAI, `{"max_completion_tokens":9,"seed":1,` + hi + `}`, `{"max_tokens":9,"seed":1,` + hi + `}`},
 		{openaiID, pipeline.OpenAI, `{"max_completion_tokens":9,"seed":1,` + hi + `}`, `{"max_completion_tokens":9,"seed":1,` + hi + `}`},

@@ -13,8 +13,8 @@ var mistral = family{
 	ids:          []string{"mistral."},
 	limits:       []string{"max_tokens"},
 	limitKey:     "max_tokens",
-	defaultLimit: 8192, // the page's default
-	takes:        chatTakes,
+	defaultLimit: 8192,                                                                  // the page's default
+	takes:        pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true}, // the page has no limit of calls
 	encode:       encodeMistral,
 	assemble:     (&chatDialect{}).assemble,
 }

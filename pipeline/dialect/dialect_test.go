@@ -117,6 +117,7 @@ func TestRefused(t *testing.T) {
 		{pipeline.OpenAI, `{` + hi + `,"reasoning_effort":"low"}`, "body.reasoning_effort: "},
 		{pipeline.OpenAI, `{` + hi + `,"max_tokens":0}`, "body.max_tokens: expected a whole number of at least 1, not 0"},
 		{pipeline.OpenAI, `{` + hi + `,"max_tokens":5,"max_completion_tokens":6}`, "body.max_completion_tokens: "},
+		{pipeline.OpenAI, `{` + hi + `,"parallel_tool_calls":0}`, "body.parallel_tool_calls: "},
 		{pipeline.OpenAI, `{"messages":[]}`, "body.messages: expected at least one message"},
 		{pipeline.OpenAI, `{"messages":[{"role":"system","content":"x"}]}`, "body.messages: "},
 		{pipeline.OpenAI, `{"messages":[{"role":"user","content":"x"},{"role":"system","content":"x"}]}`, "body.messages[1].role: "},
@@ -401,6 +402,47 @@ func FuzzReadAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// One call at most is said in the words of each API that has them. Bedrock takes those of Anthropic:
+// https://github.com/vercel/ai/pull/15112
+func TestOneCall(t *testing.T) {
+	const hi, tools = `"messages":[{"role":"user","content":"Hi"}]`, `,"tools":[{"type":"function","function":{"name":"w"}}]`
+	tests := []struct {
+		body string // of OpenAI
+		want string // of the body of Anthropic, what follows its tools; "" for nothing
+	}{
+		{tools + `,"parallel_tool_calls":false`, `,"tool_choice":{"type":"auto","disable_parallel_tool_use":true}}`},
+		{`,"parallel_tool_calls":false,"tool_choice":"required"` + tools, `,"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`},
+		{tools + `,"parallel_tool_calls":false,"tool_choice":{"type":"function","function":{"name":"w"}}`, `,"tool_choice":{"type":"tool","name":"w","disable_parallel_tool_use":true}}`},
+		{tools + `,"parallel_tool_calls":false,"tool_choice":"none"`, `,"tool_choice":{"type":"none"}}`},
+		{tools + `,"parallel_tool_calls":true`, `}`},
+		{`,"parallel_tool_calls":false`, `}`},
+	}
+	for _, tt := range tests {
+		p, fault := Read(pipeline.OpenAI, []byte(`{`+hi+tt.body+`}`))
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		got, fault := Append(nil, pipeline.Anthropic, p, "", 9)
+		_, after, _ := strings.Cut(string(got), `]`)
+		if i := strings.LastIndex(after, `]`); i >= 0 {
+			after = after[i+1:]
+		}
+		if fault != nil || after != tt.want {
+			t.Errorf("%s becomes %s, %v; want %s", tt.body, got, fault, tt.want)
+		}
+		for _, d := range []pipeline.Dialect{pipeline.Anthropic, pipeline.OpenAI} {
+			body, fault := Append(nil, d, p, "", 9)
+			again, bad := Read(d, body)
+			if fault != nil || bad != nil || again.OneCall != p.OneCall {
+				t.Errorf("%s in %s, read back: %+v, %v, %v", tt.body, d, again, fault, bad)
+			}
+		}
+		if _, fault := Append(nil, pipeline.Converse, p, "", 9); p.OneCall && (fault == nil || !strings.Contains(fault.Message, "one tool call")) {
+			t.Errorf("%s in Converse: %v", tt.body, fault)
+		}
+	}
 }
 
 // A choice among no tools is none: services refuse it.

@@ -63,10 +63,23 @@ func Read(d pipeline.Dialect, raw []byte) (*pipeline.Prompt, *pipeline.Fault) {
 	if r.fault != nil {
 		return nil, r.fault
 	}
-	if c := r.prompt.ToolChoice; c != nil && len(r.prompt.Tools) == 0 && (c.Mode == "none" || c.Mode == "auto") {
-		r.prompt.ToolChoice = nil // says nothing without tools, and a service would refuse it
-	}
+	r.onlyWithTools()
 	return r.prompt, nil
+}
+
+// onlyWithTools takes out what says nothing without tools, or where none may be used: a service would refuse it.
+func (r *reader) onlyWithTools() {
+	p := r.prompt
+	mode := ""
+	if p.ToolChoice != nil {
+		mode = p.ToolChoice.Mode
+	}
+	if len(p.Tools) == 0 || mode == "none" {
+		p.OneCall = false
+	}
+	if len(p.Tools) == 0 && (mode == "none" || mode == "auto") {
+		p.ToolChoice = nil
+	}
 }
 
 // A reader fills in a prompt.
@@ -141,7 +154,8 @@ func (r *reader) openAI(root string, raw []byte, chat bool) {
 		case "modalities":
 			r.mustBe(at, v, `["text"]`)
 		case "parallel_tool_calls":
-			r.mustBe(at, v, "true")
+			r.mustBe(at, v, "true", "false")
+			p.OneCall = string(v) == "false"
 		case "service_tier":
 			r.mustBe(at, v, `"auto"`, `"default"`)
 		default:
@@ -672,7 +686,8 @@ func (r *reader) anthropicChoice(path string, raw []byte) {
 		case "name":
 			choice.Name = r.text(at, v)
 		case "disable_parallel_tool_use":
-			r.mustBe(at, v, "false")
+			r.mustBe(at, v, "true", "false")
+			r.prompt.OneCall = string(v) == "true"
 		default:
 			r.untranslated(at)
 		}

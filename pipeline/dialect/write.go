@@ -74,6 +74,9 @@ func CannotSay(d pipeline.Dialect, p *pipeline.Prompt) *pipeline.Fault {
 	if d == pipeline.Converse && p.ToolChoice != nil && p.ToolChoice.Mode == "none" {
 		w.refuse("tool_choice", "Converse cannot forbid tools that it is given: leave them out")
 	}
+	if d == pipeline.Converse && p.OneCall {
+		w.refuse("tool_choice", "Converse cannot limit an answer to one tool call: leave the limit out")
+	}
 	if d != pipeline.OpenAI && d != pipeline.Chat {
 		return w.fault
 	}
@@ -356,21 +359,42 @@ func AppendTools(dst []byte, d pipeline.Dialect, p *pipeline.Prompt) []byte {
 		}
 		dst = append(dst, ']')
 	}
+	if d == pipeline.Anthropic {
+		return appendAnthropicChoice(dst, p)
+	}
+	if p.OneCall {
+		dst = append(dst, `,"parallel_tool_calls":false`...)
+	}
 	if choice == nil {
 		return dst
 	}
 	dst = append(dst, `,"tool_choice":`...)
 	switch {
-	case d == pipeline.Anthropic && choice.Name != "":
-		return append(AppendString(append(dst, `{"type":"tool","name":`...), choice.Name), '}')
-	case d == pipeline.Anthropic:
-		return append(AppendString(append(dst, `{"type":`...), choice.Mode), '}')
 	case choice.Name != "":
 		return append(AppendString(append(dst, `{"type":"function","function":{"name":`...), choice.Name), `}}`...)
 	case choice.Mode == "any":
 		return append(dst, `"required"`...)
 	}
 	return AppendString(dst, choice.Mode)
+}
+
+// appendAnthropicChoice appends which tool is to be used, and how many: https://docs.claude.com/en/api/messages
+func appendAnthropicChoice(dst []byte, p *pipeline.Prompt) []byte {
+	choice := p.ToolChoice
+	if choice == nil {
+		if !p.OneCall {
+			return dst
+		}
+		choice = &pipeline.ToolChoice{Mode: "auto"} // what holds without a choice
+	}
+	dst = AppendString(append(dst, `,"tool_choice":{"type":`...), choice.Mode)
+	if choice.Name != "" {
+		dst = AppendString(append(dst, `,"name":`...), choice.Name)
+	}
+	if p.OneCall {
+		dst = append(dst, `,"disable_parallel_tool_use":true`...)
+	}
+	return append(dst, '}')
 }
 
 func appendConverseTools(dst []byte, p *pipeline.Prompt) []byte {
