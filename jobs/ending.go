@@ -39,14 +39,17 @@ func (e ending) word() string {
 	return "failed"
 }
 
-// goesOn is how to resume.
-const goesOn = "the same command goes on where it was"
+// What the same command does after a run that is not done.
+const (
+	goesOn     = "the same command goes on where it was"
+	startsOver = "the same command sends every record again, as rows that are only streamed leave nothing to go on from; -o FILE does"
+)
 
-// endingOf tells what the end of the pipeline means for the job. left counts the records without a row.
-func endingOf(err error, c state.Counts, left int64) ending {
-	const resume = goesOn
+// endingOf tells what the end of the pipeline means for the job. left counts the records without a row, again says what the
+// same command would do.
+func endingOf(err error, c state.Counts, left int64, again string) ending {
 	if err == nil && left > 0 { // cannot be; if it were, it would not be a success
-		return ending{code: ExitFailed, err: fmt.Errorf("%d records have no row", left), hint: resume}
+		return ending{code: ExitFailed, err: fmt.Errorf("%d records have no row", left), hint: again}
 	}
 	if err == nil {
 		if c.Failed+c.Rejected > 0 {
@@ -55,33 +58,36 @@ func endingOf(err error, c state.Counts, left int64) ending {
 		return ending{code: ExitDone}
 	}
 	if errors.Is(err, pipeline.ErrInterrupted) {
-		return ending{code: ExitInterrupted, hint: resume}
+		return ending{code: ExitInterrupted, hint: again}
 	}
 	stop, ok := errors.AsType[*pipeline.StopError](err)
 	if !ok {
-		return ending{code: ExitFailed, err: err, hint: resume}
+		return ending{code: ExitFailed, err: err, hint: again}
 	}
 	switch stop.Reason {
 	case pipeline.StopNotReady:
-		return ending{code: ExitStopped, err: err, hint: "an imported model wakes up within minutes as a rule; " + resume}
+		return ending{code: ExitStopped, err: err, hint: "an imported model wakes up within minutes as a rule; " + again}
 	case pipeline.StopDeadline, pipeline.StopDay:
-		return ending{code: ExitStopped, err: err, hint: resume}
+		return ending{code: ExitStopped, err: err, hint: again}
 	case pipeline.StopNoService:
-		return ending{code: ExitFailed, err: err, hint: "check --endpoint-url, --region and the network; " + resume}
+		return ending{code: ExitFailed, err: err, hint: "check --endpoint-url, --region and the network; " + again}
 	case pipeline.StopJobFatal:
-		return ending{code: ExitFailed, err: err, hint: "mend credentials, permissions or the model id; " + resume}
+		return ending{code: ExitFailed, err: err, hint: "mend credentials, permissions or the model id; " + again}
 	case pipeline.StopAllRefused:
-		return ending{
-			code: ExitFailed, err: err, finishes: left == 0,
-			hint: "check that the records suit the model; --fresh starts again, --retry-failed sends the failed ones again",
+		hint := "check that the records suit the model; "
+		if again == goesOn {
+			hint += "--fresh starts again, --retry-failed sends the failed ones again"
+		} else {
+			hint += again
 		}
+		return ending{code: ExitFailed, err: err, finishes: left == 0, hint: hint}
 	case pipeline.StopStore:
 		if errors.Is(err, sinks.ErrReaderGone) {
 			return ending{code: ExitFailed, err: sinks.ErrReaderGone}
 		}
-		return ending{code: ExitFailed, err: err, hint: "make room or mend the disk; " + resume}
+		return ending{code: ExitFailed, err: err, hint: "make room or mend the disk; " + again}
 	case pipeline.StopSource:
-		hint := resume
+		hint := again
 		if _, ok := errors.AsType[*input.Difference](err); ok {
 			return ending{code: ExitUsage, err: err}
 		}
@@ -91,5 +97,5 @@ func endingOf(err error, c state.Counts, left int64) ending {
 		}
 		return ending{code: ExitFailed, err: err, hint: hint}
 	}
-	return ending{code: ExitFailed, err: fmt.Errorf("%s: %w", stop.Reason, err), hint: resume}
+	return ending{code: ExitFailed, err: fmt.Errorf("%s: %w", stop.Reason, err), hint: again}
 }

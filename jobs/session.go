@@ -251,13 +251,14 @@ func (s *session) verifyArgs() []string {
 
 // ending tells what the end of the pipeline means for the job.
 func (s *session) ending(err error) ending {
-	left := s.read() - s.counts().Total()
+	left, again := s.read()-s.counts().Total(), startsOver
 	if s.state != nil {
 		left += s.state.ToRetry()
+		again = goesOn
 	}
-	end := endingOf(err, s.counts(), left)
+	end := endingOf(err, s.counts(), left, again)
 	if end.code == ExitStopped && absoluteDeadline(s.spec.Deadline) {
-		end.hint = "the same command with a later --deadline goes on where it was"
+		end.hint = "with a later --deadline " + again
 	}
 	return end
 }
