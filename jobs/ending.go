@@ -6,6 +6,7 @@ import (
 
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
+	"github.com/batchrun/batchrun/pipeline/bedrock"
 	"github.com/batchrun/batchrun/pipeline/input"
 	"github.com/batchrun/batchrun/sinks"
 )
@@ -72,7 +73,7 @@ func endingOf(err error, c state.Counts, left int64, again string) ending {
 	case pipeline.StopNoService:
 		return ending{code: ExitFailed, err: err, hint: "check --endpoint-url, --region and the network; " + again}
 	case pipeline.StopJobFatal:
-		return ending{code: ExitFailed, err: err, hint: "mend credentials, permissions or the model id; " + again}
+		return ending{code: ExitFailed, err: err, hint: mendJob(err, again)}
 	case pipeline.StopAllRefused:
 		hint := "check that the records suit the model; "
 		if again == goesOn {
@@ -98,4 +99,17 @@ func endingOf(err error, c state.Counts, left int64, again string) ending {
 		return ending{code: ExitFailed, err: err, hint: hint}
 	}
 	return ending{code: ExitFailed, err: fmt.Errorf("%s: %w", stop.Reason, err), hint: again}
+}
+
+// mendJob is what to do where no call can succeed: what is known of this error, and then what the same command does, unless it
+// is another command that mends it.
+func mendJob(err error, again string) string {
+	hint := bedrock.Hint(err)
+	switch {
+	case hint == "":
+		hint = "mend credentials, permissions or the model id"
+	case errors.Is(err, bedrock.ErrUnknownFamily):
+		return hint
+	}
+	return hint + "; " + again
 }

@@ -21,7 +21,7 @@ func Hint(err error) string {
 	}
 	switch strings.TrimSuffix(e.Type, "Exception") {
 	case "ExpiredToken", "RequestExpired":
-		return "renew the credentials (`aws sso login`, or a new session token) and run the same command again"
+		return "renew the credentials (`aws sso login`, or a new session token)"
 	case "UnrecognizedClient", "InvalidClientTokenId", "IncompleteSignature", "InvalidSignature", "SignatureDoesNotMatch",
 		"MissingAuthentication", "MissingAuthenticationToken":
 		return "check which credentials are used with `aws sts get-caller-identity`, and this machine's clock"
@@ -32,7 +32,7 @@ func Hint(err error) string {
 	case "FTUFormNotFilled":
 		return "submit the use case details for Anthropic models in the Bedrock console, once for the account"
 	case "MPAgreementBeingCreated":
-		return "the Marketplace subscription is being made: run the same command again in 15 minutes"
+		return "the Marketplace subscription is being made: wait for 15 minutes"
 	}
 	return ""
 }

@@ -306,7 +306,7 @@ func (st *stream) explain(f *streamFault) bool {
 	case looks != nil && !st.family.guessed && fmt.Sprintf("%T", looks.assemble(nil)) != fmt.Sprintf("%T", st.asm):
 		f.name, f.kind = typeUnknownFormat, pipeline.JobFatal
 		f.message = fmt.Sprintf("the answer is in the format of the family %s, not of %s", looks.name, st.family.name)
-		f.err = &ConfigError{Message: f.message, HintText: "give --family " + looks.name + ", and --fresh with it", Err: ErrUnknownFamily}
+		f.err = &ConfigError{Message: f.message, HintText: "give --family " + looks.name + ", and --fresh with it, if the model id is right", Err: ErrUnknownFamily}
 	default:
 		return false
 	}
