@@ -89,6 +89,7 @@ func ReadLimits(place string) (*limits.History, error) {
 	if info, err := os.Stat(place); err != nil || !info.IsDir() {
 		dir = state.DirPath(filepath.Clean(place))
 	}
+	holder := state.HeldBy(dir) // before reading, for a session that ends meanwhile
 	h, err := limits.Read(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &adviceError{
@@ -96,5 +97,14 @@ func ReadLimits(place string) (*limits.History, error) {
 			"name the output of a run, or the directory it was given with --state",
 		}
 	}
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	if holder == nil { // and after it, for one that began
+		holder = state.HeldBy(dir)
+	}
+	if holder != nil {
+		h.HeldSince(holder.Since)
+	}
+	return h, nil
 }

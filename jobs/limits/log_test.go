@@ -339,3 +339,27 @@ func BenchmarkWatch(b *testing.B) {
 	close(over)
 	<-ended
 }
+
+// Only the last session can go on, and only if the process that holds the run's lock has begun it.
+func TestHeldSince(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	ended := at.Add(time.Minute)
+	tests := map[string]struct {
+		last  Session
+		since time.Time
+		want  bool
+	}{
+		"begun by the holder":           {Session{Start: Start{At: at}}, at.Truncate(time.Second), true},
+		"of a process that is gone":     {Session{Start: Start{At: at}}, at.Add(time.Hour), false},
+		"ended":                         {Session{Start: Start{At: at}, EndedAt: &ended}, at.Truncate(time.Second), false},
+		"a holder that says nothing":    {Session{Start: Start{At: at}}, time.Time{}, true},
+		"a holder that is finishing up": {Session{Start: Start{At: at}, EndedAt: &ended}, time.Time{}, false},
+	}
+	for name, tt := range tests {
+		h := History{Sessions: []Session{{Start: Start{At: at.Add(-time.Hour)}}, tt.last}}
+		h.HeldSince(tt.since)
+		if h.Sessions[0].GoesOn || h.Sessions[1].GoesOn != tt.want {
+			t.Errorf("%s: %v, %v; want the last to go on: %v", name, h.Sessions[0].GoesOn, h.Sessions[1].GoesOn, tt.want)
+		}
+	}
+}

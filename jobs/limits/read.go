@@ -23,8 +23,10 @@ type History struct {
 type Session struct {
 	Start
 	// EndedAt and Ended are how it ended; without them it was cut off, or goes on.
-	EndedAt   *time.Time `json:"endedAt,omitempty"`
-	Ended     string     `json:"ended,omitempty"`
+	EndedAt *time.Time `json:"endedAt,omitempty"`
+	Ended   string     `json:"ended,omitempty"`
+	// GoesOn: the process that writes it holds the run's lock. [Read] does not look; who does calls [History.HeldSince].
+	GoesOn    bool       `json:"goesOn,omitempty"`
 	Samples   []Sample   `json:"samples"`
 	Decisions []Decision `json:"decisions"`
 	// Unwritten counts the decisions that are not among Decisions, though they were made.
@@ -54,6 +56,14 @@ func later(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// HeldSince takes note that a process has worked on the run since then: the last session goes on if it has not ended and is not
+// of an earlier process.
+func (h *History) HeldSince(since time.Time) {
+	if s := h.now(); s != nil && s.EndedAt == nil {
+		s.GoesOn = !s.At.Before(since)
+	}
 }
 
 // tooLarge is far more than a [Log] writes; what is larger is something else.

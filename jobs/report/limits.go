@@ -62,10 +62,13 @@ func Limits(h *limits.History, width int) string {
 }
 
 func ended(s *limits.Session) string {
-	if s.EndedAt == nil {
-		return "going on, or cut off"
+	switch {
+	case s.EndedAt != nil:
+		return plain(s.Ended, 60)
+	case s.GoesOn:
+		return "going on"
 	}
-	return plain(s.Ended, 60)
+	return "cut off"
 }
 
 func sessionLimits(b *strings.Builder, s *limits.Session, width int) {

@@ -63,8 +63,9 @@ func readHolder(path string) (h Holder) {
 	return h
 }
 
-// heldBy tells who works on a run right now; nil if nobody does. It takes the lock for a moment only.
-func heldBy(dir string) *Holder {
+// HeldBy tells who works right now on the run in the state directory dir; nil if nobody does, or it cannot be told. It takes the
+// lock for a moment only. What the holder has not written of itself yet is zero.
+func HeldBy(dir string) *Holder {
 	path := filepath.Join(dir, lockName)
 	if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink != 0 {
 		return nil

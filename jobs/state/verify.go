@@ -185,7 +185,7 @@ func (v *verifier) readState() error {
 		return err
 	}
 	v.State, v.spec = true, s
-	v.Holder = heldBy(v.opt.Dir)
+	v.Holder = HeldBy(v.opt.Dir)
 	v.first = firstPositions(s.Frozen.Input)
 	p := newProgress(s.Created)
 	if !v.kind().HasPlace() {
