@@ -124,7 +124,7 @@ func (a *chatAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 		choice := a.choice(p, i)
 		choice.take(p, c, a.dialect, &sg)
 		if isFailure(p.finish) {
-			env.faultType, env.faultMessage = "ModelStreamErrorException", "the model ended its answer with the reason "+string(p.finish)
+			env.gaveUp(p.finish)
 		}
 	}
 	sg.terminal = a.ended()

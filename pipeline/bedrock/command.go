@@ -42,9 +42,6 @@ func encodeCommand(p *pipeline.Prompt, maxTokens int64, _ string) ([]byte, *pipe
 	return appendSampling(b, p, cohereKeys), nil
 }
 
-// cohereKeys are Cohere's names.
-var cohereKeys = promptKeys{topP: "p", topK: "k", stop: "stop_sequences"}
-
 // commandAnswer assembles generations. Their ids are not in the stream, and so not in the body.
 type commandAnswer struct {
 	wanted  int
@@ -65,23 +62,19 @@ type generation struct {
 
 func (a *commandAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	var (
-		k, text, reason, response, generations []byte
-		all                                    = s.b
-		index                                  int64
-		numbered, finished                     bool
+		p              coherePiece
+		k, generations []byte
+		all            = s.b
+		index          int64
+		numbered       bool
 	)
 	for s.key(&k) {
+		if p.take(k, s) {
+			continue
+		}
 		switch string(k) {
-		case "text":
-			text = s.str()
-		case "is_finished":
-			finished = string(s.raw()) == "true"
-		case "finish_reason":
-			reason = s.word()
 		case "index":
 			index, numbered = s.number()
-		case "response":
-			response = s.raw()
 		case "generations":
 			generations = s.raw()
 		default:
@@ -91,44 +84,40 @@ func (a *commandAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if !s.end() {
 		return signs{}, false
 	}
-	if string(reason) == cohereError {
-		env.faultType, env.faultMessage = "ModelStreamErrorException", "the model ended its answer with the reason ERROR"
+	if p.gaveUp(env) {
 		return signs{}, true
 	}
 	a.metrics = a.metrics || env.metrics.came
 	switch {
 	case generations != nil:
 		return a.takeWhole(all, generations), true
-	case text == nil && reason == nil && !finished:
+	case p.text == nil && p.reason == nil && !p.finished:
 		return signs{}, true
 	}
-	if text != nil || numbered {
+	if p.text != nil || numbered {
 		g := a.generation(index, numbered)
-		g.text = append(g.text, text...)
-		if len(reason) > 0 {
-			g.reason = bytes.Clone(reason)
+		g.text = append(g.text, p.text...)
+		if len(p.reason) > 0 {
+			g.reason = bytes.Clone(p.reason)
 		}
-		g.ended = g.ended || finished
+		g.ended = g.ended || p.finished
 	}
-	if finished {
-		if len(reason) > 0 {
-			a.reason = bytes.Clone(reason)
+	if p.finished {
+		if len(p.reason) > 0 {
+			a.reason = bytes.Clone(p.reason)
 		}
-		if response != nil {
-			a.takeResponse(response)
+		if p.response != nil {
+			a.takeResponse(p.response)
 		}
 		if len(a.list) == 0 {
 			a.generation(0, false) // an empty answer is one all the same
 		}
 		a.ended = !numbered || a.allEnded()
 	}
-	sg.text = len(text) > 0
+	sg.text = len(p.text) > 0
 	sg.content, sg.terminal = sg.text, a.ended
 	return sg, true
 }
-
-// cohereError is the reason of an answer that Cohere gave up: no end of an answer.
-const cohereError = "ERROR"
 
 // allEnded reports whether every generation has its end, where each has one of its own.
 func (a *commandAnswer) allEnded() bool {
@@ -220,12 +209,4 @@ func (a *commandAnswer) finish(*metrics) answer {
 		out = append(appendRawString(append(out, `,"text":`...), g.text), '}')
 	}
 	return answer{output: append(out, `]}`...), stopReason: string(a.reason)}
-}
-
-// appendWordOrNull writes a word that was read by [scanner.word], null where none came.
-func appendWordOrNull(dst, word []byte) []byte {
-	if word == nil {
-		return append(dst, "null"...)
-	}
-	return appendString(dst, string(word))
 }

@@ -75,25 +75,20 @@ type commandRAnswer struct {
 
 func (a *commandRAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	var (
-		k, event, text, reason, response []byte
-		calls, citations, found          []byte
-		ids                              [2]member
-		all                              = s.b
-		finished                         bool
-		delta                            []byte
+		p                coherePiece
+		k, event         []byte
+		calls, delta     []byte
+		citations, found []byte
+		ids              [2]member
+		all              = s.b
 	)
 	for s.key(&k) {
+		if p.take(k, s) {
+			continue
+		}
 		switch string(k) {
 		case "event_type":
 			event = s.word()
-		case "text":
-			text = s.str()
-		case "is_finished":
-			finished = string(s.raw()) == "true"
-		case "finish_reason":
-			reason = s.word()
-		case "response":
-			response = s.raw()
 		case "generation_id":
 			ids[0] = member{k, s.raw()}
 		case "response_id":
@@ -113,21 +108,20 @@ func (a *commandRAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if !s.end() {
 		return signs{}, false
 	}
-	if string(reason) == cohereError {
-		env.faultType, env.faultMessage = "ModelStreamErrorException", "the model ended its answer with the reason ERROR"
+	if p.gaveUp(env) {
 		return signs{}, true
 	}
-	if event == nil && !finished && len(reason) > 0 && text != nil { // no event: the body itself
-		response, finished = all, true
+	if event == nil && !p.finished && len(p.reason) > 0 && p.text != nil { // no event: the body itself
+		p.response, p.finished = all, true
 	}
 	for _, id := range ids {
 		if id.key != nil {
 			a.ids.keep([]member{id})
 		}
 	}
-	if string(event) == "text-generation" || event == nil && !finished {
-		a.said = append(a.said, text...)
-		sg.text = len(text) > 0
+	if string(event) == "text-generation" || event == nil && !p.finished {
+		a.said = append(a.said, p.text...)
+		sg.text = len(p.text) > 0
 	}
 	sg.content = sg.text || calls != nil && len(trimBrackets(calls)) > 0 || delta != nil
 	if calls != nil {
@@ -135,16 +129,16 @@ func (a *commandRAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	}
 	a.citations = appendList(a.citations, citations)
 	a.found = appendList(a.found, found)
-	if finished {
-		a.reason = bytes.Clone(reason)
-		a.response = parseObject(response)
+	if p.finished {
+		a.reason = bytes.Clone(p.reason)
+		a.response = parseObject(p.response)
 		if !a.content && !sg.content { // an answer of one event
 			sg.text = isWord(a.response.get("text"))
 			sg.content = sg.text || len(trimBrackets(a.response.get("tool_calls"))) > 0
 		}
 	}
 	a.content = a.content || sg.content
-	sg.terminal = finished
+	sg.terminal = p.finished
 	return sg, true
 }
 

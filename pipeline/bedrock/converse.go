@@ -295,7 +295,7 @@ func (a *converseAnswer) stopped(p *conversePiece, env *envelope) {
 	}
 	a.stop, a.fields = bytes.Clone(p.stop), bytes.Clone(p.fields)
 	if slices.Contains(malformed, string(p.stop)) {
-		env.faultType, env.faultMessage = "ModelStreamErrorException", "the model ended its answer with the reason "+string(p.stop)
+		env.gaveUp(p.stop)
 	}
 }
 

@@ -20,6 +20,11 @@ type envelope struct {
 	faultType, faultMessage string
 }
 
+// gaveUp makes a fault of a reason with which a model or its server gives an answer up.
+func (e *envelope) gaveUp(reason []byte) {
+	e.faultType, e.faultMessage = "ModelStreamErrorException", "the model ended its answer with the reason "+string(reason)
+}
+
 // A summary is what the envelopes of a stream said together.
 type summary struct {
 	metrics    metrics
