@@ -33,19 +33,7 @@ type novaRequest struct {
 			Type string `json:"type"`
 		} `json:"reasoningConfig"`
 	} `json:"inferenceConfig"`
-	ToolConfig struct {
-		Tools []struct {
-			Spec struct {
-				Name string `json:"name"`
-			} `json:"toolSpec"`
-		} `json:"tools"`
-		Choice struct {
-			Any  json.RawMessage `json:"any"`
-			Tool *struct {
-				Name string `json:"name"`
-			} `json:"tool"`
-		} `json:"toolChoice"`
-	} `json:"toolConfig"`
+	Tools converseTools `json:"toolConfig"`
 }
 
 func parseNova(body []byte) (*request, *Error) {
@@ -77,13 +65,7 @@ func parseNova(body []byte) (*request, *Error) {
 		}
 		req.maxTokens = *limit
 	}
-	for _, t := range in.ToolConfig.Tools {
-		req.tools = append(req.tools, t.Spec.Name)
-	}
-	if t := in.ToolConfig.Choice.Tool; t != nil {
-		req.tools, req.toolForced = []string{t.Name}, true
-	}
-	req.toolForced = req.toolForced || in.ToolConfig.Choice.Any != nil
+	in.Tools.into(req)
 	return req, nil
 }
 
