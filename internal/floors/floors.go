@@ -34,6 +34,7 @@ var Table = map[string]int{
 	"jobs/journal":                 0,
 	"jobs/price":                   0,
 	"jobs/schedule":                0,
+	"jobs/words":                   0, // numbers, times and names as people read them
 	"pipeline/bedrock/eventstream": 0, // the framing
 	"pipeline/bedrock/sim":         0, // the service, rehearsed: knows the wire only, with framing of its own
 	"ratelimit":                    0,

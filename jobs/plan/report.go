@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/batchrun/batchrun/jobs/words"
 )
 
 // A Report is what a run would send, how long it would take and what it would cost. Its JSON names are stable and carry
@@ -295,15 +297,5 @@ func span(s float64) string {
 	if s < 10 {
 		return fmt.Sprintf("%.1fs", s)
 	}
-	d := time.Duration(math.Round(min(s, 1e9))) * time.Second
-	days, h, m, sec := d/day, d%day/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second
-	switch {
-	case days > 0:
-		return fmt.Sprintf("%dd%02dh", days, h)
-	case h > 0:
-		return fmt.Sprintf("%dh%02dm", h, m)
-	case m > 0:
-		return fmt.Sprintf("%dm%02ds", m, sec)
-	}
-	return fmt.Sprintf("%ds", sec)
+	return words.Span(time.Duration(min(s, 1e9) * float64(time.Second)))
 }

@@ -5,28 +5,25 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/batchrun/batchrun/jobs/words"
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
-// comma is a number as people read it.
-func comma(n int64) string { return humanize.Comma(n) }
+// What every report says alike.
+var (
+	comma   = words.Count
+	percent = words.Percent
+)
 
-// figure shows a value with three digits that mean something.
+// figure is [words.Figure], but whole numbers stay so: most that a plan shows have been given.
 func figure(v float64) string {
-	switch {
-	case v >= 999.5:
-		return humanize.Comma(int64(math.Round(v)))
-	case v >= 99.95 || v == math.Trunc(v):
+	if v < 999.5 && v == math.Trunc(v) {
 		return strconv.FormatFloat(v, 'f', 0, 64)
-	case v >= 9.995:
-		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
-	return strconv.FormatFloat(v, 'f', 2, 64)
+	return words.Figure(v)
 }
 
 // money shows an amount to the cent, and smaller ones with two digits that mean something.
@@ -38,20 +35,6 @@ func money(v float64) string {
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
 	return strconv.FormatFloat(v, 'f', int(math.Ceil(1-math.Log10(v))), 64)
-}
-
-// percent is a part of one; a little is never shown as none, nor nearly all as all.
-func percent(part float64) string {
-	p := 100 * part
-	switch {
-	case p > 0 && p < 0.1:
-		return "<0.1%"
-	case p < 9.95 && p > 0:
-		return strconv.FormatFloat(p, 'f', 1, 64) + "%"
-	case p > 99 && p < 100:
-		return ">99%"
-	}
-	return strconv.FormatFloat(p, 'f', 0, 64) + "%"
 }
 
 // bound is one of the ratelimit.BoundBy constants in words.
@@ -72,12 +55,6 @@ func bound(what string) string {
 }
 
 // plain escapes what a terminal would obey.
-func plain(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
-}
+func plain(s string) string { return words.Plain(s, len(s)) }
 
 func sortedKeys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }
