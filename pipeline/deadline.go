@@ -27,7 +27,8 @@ type deadline struct {
 	margin   time.Duration // what calls in flight are given to end
 	looked   time.Time
 	over     bool      // what was in flight is cut
-	day      bool      // the quota of the day is used up, which was said
+	day      bool      // the quota of the day is used up, which was said,
+	dayAfter int       // when so many calls had been answered
 	dayBack  time.Time // when it comes back, as known at dayFrom
 	dayFrom  time.Time
 	forecast forecast
@@ -127,7 +128,8 @@ func (d *dispatcher) watchDay(now time.Time) {
 	}
 	snapshot := d.cfg.Limiter.Snapshot()
 	if snapshot.Binding != ratelimit.BoundByDay || d.inFlight.Load() > 0 {
-		l.day, l.dayBack = false, time.Time{}
+		// A call in flight may be the limiter's next try: as long as none is answered, nothing has come back.
+		l.day, l.dayBack = l.day && l.lasted.n == l.dayAfter, time.Time{}
 		return
 	}
 	by := clock(l.at, now)
@@ -139,7 +141,7 @@ func (d *dispatcher) watchDay(now time.Time) {
 		return
 	}
 	if !l.day {
-		l.day = true
+		l.day, l.dayAfter = true, l.lasted.n
 		d.cfg.Notify(fmt.Sprintf("the quota of the day is used up: waiting for it, until %s at the latest", by))
 	}
 }

@@ -187,6 +187,7 @@ func TestQuotaOfTheDayBeforeADeadline(t *testing.T) {
 					return fine
 				}
 				step := fails(Throttled, "ThrottlingException")
+				step.wait = 3 * time.Second // a try is in flight when the run looks at the quota
 				step.err.Daily = true
 				return step
 			})
