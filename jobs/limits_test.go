@@ -1,14 +1,20 @@
 package jobs
 
 import (
+	"context"
+	"math"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
 	"github.com/batchrun/batchrun/jobs/learned"
+	"github.com/batchrun/batchrun/jobs/limits"
 	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/pipeline/bedrock"
 	"github.com/batchrun/batchrun/ratelimit"
@@ -54,7 +60,9 @@ func TestQuotasAreStatedInTheJobFileAndByFlag(t *testing.T) {
 	}
 }
 
-func TestALearnedQuotaYieldsToAStatedOne(t *testing.T) {
+// unreachable is a model of which only the account is needed.
+func unreachable(t *testing.T) *bedrock.Model {
+	t.Helper()
 	model, err := bedrock.New(t.Context(), bedrock.Options{
 		ModelID: "amazon.nova-lite-v1:0", IgnoreEnvironment: true, EndpointURL: "http://127.0.0.1:1",
 	})
@@ -64,7 +72,110 @@ func TestALearnedQuotaYieldsToAStatedOne(t *testing.T) {
 	if err := model.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	return model
+}
+
+// A bucket is a service that has so many tokens a minute, ten seconds' worth of them at once.
+type bucket struct {
+	mu       sync.Mutex
+	tpm      float64
+	level    float64
+	filledAt time.Time
+}
+
+func (b *bucket) take(tokens float64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.level = min(b.tpm/6, b.level+b.tpm*now.Sub(b.filledAt).Minutes())
+	b.filledAt = now
+	if b.level < tokens {
+		return false
+	}
+	b.level -= tokens
+	return true
+}
+
+// send asks the service, as fast as the limiter lets it, for so long; each request takes 1,500 tokens. It counts the refusals of the first minute.
+func send(ctx context.Context, l *ratelimit.Limiter, service *bucket, long time.Duration) (refused int64) {
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	start := time.Now()
+	var early atomic.Int64
+	var workers sync.WaitGroup
+	for range 32 {
+		workers.Go(func() {
+			for {
+				permit, err := l.Acquire(ctx, ratelimit.Cost{Input: 500, MaxTokens: 1000})
+				if err != nil {
+					return
+				}
+				if !service.take(1500) {
+					if time.Since(start) < time.Minute {
+						early.Add(1)
+					}
+					permit.Throttled(false)
+					time.Sleep(200 * time.Millisecond)
+					continue
+				}
+				time.Sleep(time.Second)
+				permit.FirstToken()
+				time.Sleep(time.Second)
+				permit.Succeed(ratelimit.Usage{Input: 500, Output: 1000})
+			}
+		})
+	}
+	workers.Wait()
+	return early.Load()
+}
+
+// What refusals teach one run is where the next begins: through the limiter, the file in the user's folder, and the first line of limits.jsonl.
+// Three refusals that agree are learned from, and a limiter takes no two within 19 seconds for two: so this is in a bubble's time, with a bucket in
+// the service's place. What a command shows of it is in learned.txtar.
+func TestAQuotaIsLearnedAndRemembered(t *testing.T) {
+	model, dir := unreachable(t), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const tpm = 450_000
+		service := &bucket{tpm: tpm}
+		run := func() (start limits.Start, notes string, refused int64) {
+			var out strings.Builder
+			j := &job{spec: valid(), env: Env{Remember: dir}, model: model, printer: report.NewPrinter(&out, report.StylePlain)}
+			o := limitsOf(&j.spec, "")
+			o.Burndown = 1
+			j.remember(&o)
+			limiter, err := ratelimit.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, over := &session{job: j, limiter: limiter}, make(chan struct{})
+			var keeper sync.WaitGroup
+			keeper.Go(func() { s.keepLearning(over) })
+			refused = send(t.Context(), limiter, service, 6*time.Minute)
+			close(over)
+			keeper.Wait()
+			return j.limitsStart(time.Now(), &o), out.String(), refused
+		}
+		start, notes, first := run()
+		if start.Learned != nil || notes != "" || first == 0 {
+			t.Errorf("the first run begins at %+v, says %q, and is refused %d times in its first minute; want refusals, and nothing else", start.Learned, notes, first)
+		}
+		time.Sleep(time.Hour)
+		start, notes, second := run()
+		if start.Learned == nil || math.Abs(start.Learned.TokensPerMinute/tpm-1) > 0.1 {
+			t.Errorf("the second run begins at %+v, want about %d tokens a minute", start.Learned, tpm)
+		}
+		if !strings.HasPrefix(notes, "batchrun: starting from 4") || !strings.Contains(notes, " tokens/min, learned 1 hour ago; --no-learned") {
+			t.Errorf("the second run says %q", notes)
+		}
+		if 4*second > first {
+			t.Errorf("refused %d times in the first minute, and %d times once the quota was known", first, second)
+		}
+		t.Logf("refused in the first minute: %d, then %d; learned %+v", first, second, start.Learned)
+	})
+}
+
+func TestALearnedQuotaYieldsToAStatedOne(t *testing.T) {
+	model, dir := unreachable(t), t.TempDir()
 	all := ratelimit.Learned{TokensPerMinute: 118_000, RequestsPerMinute: 90, Concurrency: 24}
 	for name, tt := range map[string]struct {
 		edit func(*Spec)
