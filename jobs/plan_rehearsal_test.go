@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -85,21 +84,24 @@ func TestPlanForetellsRuns(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			judged := false
-			for range 3 {
+			for calm, busy := 0, 0; calm < 2; {
 				late := lateness()
 				planned, took := tt.rehearse(t)
 				off := took.Seconds()/planned - 1
-				t.Logf("planned %.2fs, took %.2fs: %+.1f %%; timers were %v late", planned, took.Seconds(), 100*off, late())
-				if math.Abs(off) <= 0.03 {
+				mean, worst := late()
+				t.Logf("planned %.2fs, took %.2fs: %+.1f %%; timers were %v late, %v at worst", planned, took.Seconds(), 100*off, mean, worst)
+				switch {
+				case math.Abs(off) <= 0.03:
 					return
+				case mean < 1500*time.Microsecond && worst < 50*time.Millisecond:
+					calm++
+				case busy == 1:
+					t.Skip("this machine is too busy to tell")
+				default:
+					busy++
 				}
-				judged = judged || late() < 1500*time.Microsecond
 			}
-			if !judged {
-				t.Skip("this machine is too busy to tell")
-			}
-			t.Error("the run was never within 3 % of the plan")
+			t.Error("two runs were not within 3 % of the plan, and nothing else kept the machine busy")
 		})
 	}
 }
@@ -150,29 +152,30 @@ func (r *rehearsal) rehearse(t *testing.T) (planned float64, took time.Duration)
 	return rep.Duration.Seconds, took
 }
 
-// lateness measures until its result is called how late timers are on average: what a busy machine adds to every step of a
-// run, and no plan can know.
-func lateness() func() time.Duration {
-	stop, mean := make(chan struct{}), make(chan time.Duration)
+// lateness measures until its result is called how late timers are, on average and at worst: what a busy machine adds to the steps of
+// a run, and no plan can know.
+func lateness() func() (mean, worst time.Duration) {
+	stop, done := make(chan struct{}), make(chan struct{})
+	var sum, n, worst time.Duration
 	go func() {
-		var sum, n time.Duration
+		defer close(done)
 		for {
 			select {
 			case <-stop:
-				mean <- sum / max(n, 1)
 				return
 			default:
 			}
 			start := time.Now()
 			time.Sleep(5 * time.Millisecond)
-			sum += time.Since(start) - 5*time.Millisecond
-			n++
+			late := time.Since(start) - 5*time.Millisecond
+			sum, n, worst = sum+late, n+1, max(worst, late)
 		}
 	}()
-	return sync.OnceValue(func() time.Duration {
+	return func() (time.Duration, time.Duration) {
 		close(stop)
-		return <-mean
-	})
+		<-done
+		return sum / max(n, 1), worst
+	}
 }
 
 // latency is the mean time of an answer that a plan goes by, in seconds.
