@@ -202,13 +202,17 @@ func TestConverseNeedsBothEnds(t *testing.T) {
 		events []string
 		want   string // the error's type, "" for an answer
 	}{
-		"messageStop alone":         {[]string{text, stop}, pipeline.TypeTruncatedStream},
-		"metadata alone":            {[]string{text, metadata}, pipeline.TypeTruncatedStream},
-		"the other way round":       {[]string{text, metadata, stop}, ""},
-		"no reason":                 {[]string{text, `messageStop {}`, metadata}, pipeline.TypeTruncatedStream},
-		"no counts":                 {[]string{text, stop, `metadata {}`}, pipeline.TypeTruncatedStream},
-		"the model gave up":         {[]string{text, `messageStop {"stopReason":"malformed_tool_use"}`, metadata}, "ModelStreamErrorException"},
-		"redacted, but not base64":  {[]string{`contentBlockDelta {"delta":{"reasoningContent":{"redactedContent":"*"}}}`, stop, metadata}, pipeline.TypeBadFrame},
+		"messageStop alone":        {[]string{text, stop}, pipeline.TypeTruncatedStream},
+		"metadata alone":           {[]string{text, metadata}, pipeline.TypeTruncatedStream},
+		"the other way round":      {[]string{text, metadata, stop}, ""},
+		"no reason":                {[]string{text, `messageStop {}`, metadata}, pipeline.TypeTruncatedStream},
+		"no counts":                {[]string{text, stop, `metadata {}`}, pipeline.TypeTruncatedStream},
+		"the model gave up":        {[]string{text, `messageStop {"stopReason":"malformed_tool_use"}`, metadata}, "ModelStreamErrorException"},
+		"redacted, but not base64": {[]string{`contentBlockDelta {"delta":{"reasoningContent":{"redactedContent":"*"}}}`, stop, metadata}, pipeline.TypeBadFrame},
+		"a call without its start": {[]string{
+			`contentBlockStart {"contentBlockIndex":3}`, text, `contentBlockDelta {"contentBlockIndex":1,"delta":{"toolUse":{"input":"{}"}}}`, stop, metadata,
+		}, pipeline.TypeTruncatedStream},
+		"a call that never came":    {[]string{text, `messageStop {"stopReason":"tool_use"}`, metadata}, pipeline.TypeTruncatedStream},
 		"an event that is no JSON":  {[]string{text, `contentBlockStop {"contentBlockIndex":`, stop, metadata}, pipeline.TypeBadFrame},
 		"an event that is a string": {[]string{text, `contentBlockStop "x"`, stop, metadata}, ""},
 		"chunks of a family":        {[]string{`chunk {"bytes":"e30="}`}, pipeline.TypeTruncatedStream},
@@ -221,6 +225,9 @@ func TestConverseNeedsBothEnds(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %q %+v, want %q", name, got, out.err, tt.want)
+		}
+		if out.err != nil && out.err.Partial != "x" && strings.Contains(strings.Join(tt.events, ""), text) {
+			t.Errorf("%s: of the answer %q is left, want x", name, out.err.Partial)
 		}
 	}
 }
