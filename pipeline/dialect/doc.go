@@ -8,10 +8,11 @@
 //
 // # What is translated, and what is refused
 //
-// Messages, system prompts, the limit of the answer, temperature, top_p, top_k, stop sequences, images in base64, tools,
-// how many of them an answer may ask for, their calls and results. A field that would shape the answer and has no counterpart is a [pipeline.Fault] that
-// names it: nothing is left out silently. What is passed over does not shape the answer: model and stream, which the run decides,
-// user (Anthropic's metadata.user_id), store, metadata and cache settings, and fields that say what holds anyway, such as "n": 1.
+// Messages, system prompts, the limit of the answer, temperature, top_p, top_k, stop sequences, images in base64, tools, how
+// many of them an answer may ask for, their calls and results. A field that would shape the answer and has no counterpart is a
+// [pipeline.Fault] that names it: nothing is left out silently. What is passed over does not shape the answer: model and
+// stream, which the run decides, user (Anthropic's metadata.user_id), store, metadata and cache settings, and fields that say
+// what holds anyway, such as "n": 1.
 //
 // The formats are those of https://platform.openai.com/docs/api-reference/chat/create,
 // https://docs.claude.com/en/api/messages and https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.

@@ -115,8 +115,20 @@ func (r *reader) add(path string, role pipeline.Role, parts []pipeline.Part) {
 	r.messages = append(r.messages, pipeline.Message{Role: role, Parts: parts})
 }
 
-// addAs appends a message of the user or the assistant.
-func (r *reader) addAs(path, role string, parts []pipeline.Part) {
+// message reads a message of the user or the assistant, whose content is read by content.
+func (r *reader) message(path string, raw []byte, content func(at string, v []byte) []pipeline.Part) {
+	var role string
+	var parts []pipeline.Part
+	r.object(path, raw, func(at, key string, v []byte) {
+		switch key {
+		case "role":
+			role = r.text(at, v)
+		case "content":
+			parts = content(at, v)
+		default:
+			r.untranslated(at)
+		}
+	})
 	if r.fault != nil {
 		return
 	}

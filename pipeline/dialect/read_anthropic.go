@@ -44,23 +44,13 @@ func (r *reader) anthropic(root string, raw []byte) {
 }
 
 func (r *reader) anthropicMessage(path string, raw []byte) {
-	var role string
-	var parts []pipeline.Part
-	r.object(path, raw, func(at, key string, v []byte) {
-		switch key {
-		case "role":
-			role = r.text(at, v)
-		case "content":
-			if kind(v) == "string" {
-				parts = r.content(at, v, false)
-				return
-			}
-			r.array(at, v, func(at string, v []byte) { parts = append(parts, r.anthropicPart(at, v)...) })
-		default:
-			r.untranslated(at)
+	r.message(path, raw, func(at string, v []byte) (parts []pipeline.Part) {
+		if kind(v) == "string" {
+			return r.content(at, v, false)
 		}
+		r.array(at, v, func(at string, v []byte) { parts = append(parts, r.anthropicPart(at, v)...) })
+		return parts
 	})
-	r.addAs(path, role, parts)
 }
 
 // anthropicPart reads a content block.

@@ -49,19 +49,10 @@ func (r *reader) converse(root string, raw []byte) {
 }
 
 func (r *reader) converseMessage(path string, raw []byte) {
-	var role string
-	var parts []pipeline.Part
-	r.object(path, raw, func(at, key string, v []byte) {
-		switch key {
-		case "role":
-			role = r.text(at, v)
-		case "content":
-			r.array(at, v, func(at string, v []byte) { parts = append(parts, r.conversePart(at, v)...) })
-		default:
-			r.untranslated(at)
-		}
+	r.message(path, raw, func(at string, v []byte) (parts []pipeline.Part) {
+		r.array(at, v, func(at string, v []byte) { parts = append(parts, r.conversePart(at, v)...) })
+		return parts
 	})
-	r.addAs(path, role, parts)
 }
 
 func (r *reader) inferenceConfig(path string, raw []byte) {
