@@ -89,6 +89,7 @@ type core struct {
 	refusal                time.Duration // how long a refusal takes to come back, a running mean
 	verdicts               verdicts
 	noise                  noise
+	rivals                 rivals
 	first                  time.Time // the first request; zero: none yet
 	sporadic               bool      // the last cut followed sporadic refusals
 	ramp                   bool
@@ -181,7 +182,8 @@ func (c *core) account(now time.Time) {
 	c.waits[c.bound] += d
 	c.streams.pass(d, c.inFlight)
 	c.filled[c.bound] += d
-	if !c.boundPaced {
+	c.listen(now)
+	if !c.boundPaced || c.rivals.standsBack() {
 		return
 	}
 	switch c.bound {
@@ -273,6 +275,7 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	c.day.add(f.day, slot{held: held})
 	c.tokens.take(now, expect)
 	c.streams.started(now)
+	c.rivals.sent++
 	c.gate.take(now, held)
 	c.service.admitted(now, id)
 	c.daily.admitted(now, id)
@@ -479,6 +482,11 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.minute.add(f.minute, slot{heads: float64(heads)})
 		c.noise.refused(f.n, heads)
 	}
+	c.rivals.refused++
+	if c.rivals.state != alone {
+		c.contested(now, &f)
+		return
+	}
 	exhausted := c.verdicts.exhausted(f.n, max(c.verdicts.calm, c.noise.known(now)))
 	if last := c.cutPace().last; !last.IsZero() && now.Sub(last) < cutEvery && !c.noise.open && c.noise.known(now) == 0 {
 		exhausted = true // still
@@ -501,6 +509,11 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	if x := c.tokenPace.x; !math.IsInf(x, 1) {
 		earn = seconds(1.5 * f.held / x)
 	}
+	c.hold(now, exhausted, earn)
+}
+
+// hold keeps everything back for a while, at least for as long as the pace needs for the request that was refused.
+func (c *core) hold(now time.Time, exhausted bool, earn time.Duration) {
 	c.service.refused(now, earn, c.rand())
 	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
 	c.verdicts.paused(exhausted)
@@ -529,6 +542,12 @@ func (c *core) since(t time.Time) (sent, refused float64) {
 	return c.minute.between(from, c.minute.cur, sentRequests), c.minute.between(from, c.minute.cur, headRequests)
 }
 
+// admittedSince counts the requests that were admitted after t, as far as a minute ago.
+func (c *core) admittedSince(t, now time.Time) float64 {
+	from, to := c.minute.number(t)+1, c.minute.number(now.Add(-settled))
+	return c.minute.between(from, to, acceptedRequests)
+}
+
 // learnExhausted cuts the pace that is to blame for a refusal of an exhausted quota, if it is time and the
 // refusal says something about the pace.
 func (c *core) learnExhausted(now time.Time, f *flight) {
@@ -552,8 +571,7 @@ func (c *core) learnExhausted(now time.Time, f *flight) {
 		}
 		// A service that has admitted nothing since the last cut would refuse at any pace: an
 		// outage, or a window still full. Cutting then would leave nothing to come back to.
-		from, to := c.minute.number(last)+1, c.minute.number(now.Add(-settled))
-		if c.minute.between(from, to, acceptedRequests) <= 0 {
+		if c.admittedSince(last, now) <= 0 {
 			return
 		}
 	}

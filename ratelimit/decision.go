@@ -17,7 +17,9 @@ type Decision struct {
 	At      time.Time
 	Control string // one of the Control constants
 	// Action is one word: cut and undo for paces, hold for the service and the day; strict and try, for the service, when its
-	// accounting is taken to keep reservations for a minute, and when that is doubted again; shrink for the concurrency.
+	// accounting is taken to keep reservations for a minute, and when that is doubted again; ask, press and relent, for the
+	// service, when refusals may come from somebody who does not slow down, when they do, and when they do not or no more;
+	// shrink for the concurrency.
 	Action string
 	// From and To are what the step changed: units a minute for paces, streams for the concurrency, seconds of
 	// waiting for holds. To is what holds now.

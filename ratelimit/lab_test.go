@@ -24,6 +24,7 @@ type scenario struct {
 	share    map[string]float64            // least share that is held, by shape; "" is every other
 	refused  float64                       // most
 	jain     float64                       // least
+	other    float64                       // most that the stranger gets, of an equal share; 0: any
 	minute   float64                       // most refused in any one minute that counts; 0: any
 }
 
@@ -191,6 +192,7 @@ type adaptive struct {
 	queue events
 	wake  time.Time
 	idle  int // workers
+	gone  bool
 
 	enabled         bool
 	rate, level     float64 // requests a second, requests
@@ -213,6 +215,9 @@ func newAdaptive(svc service, j job, seed uint64, now time.Time) *adaptive {
 }
 
 func (a *adaptive) seconds() float64 { return a.now.Sub(a.start).Seconds() }
+
+// quit sends nothing more.
+func (a *adaptive) quit() { a.gone = true }
 
 func (a *adaptive) next() time.Time {
 	at := a.now.Add(time.Hour)
@@ -250,7 +255,7 @@ func (a *adaptive) step(now time.Time) {
 	}
 	a.refill()
 	a.wake = time.Time{}
-	for a.idle > 0 {
+	for a.idle > 0 && !a.gone {
 		if a.enabled && a.level < 1 {
 			a.wake = now.Add(seconds((1-a.level)/a.rate) + time.Microsecond)
 			return

@@ -61,6 +61,7 @@ type pace struct {
 	ceilings [trusted]float64 // what was admitted per second at the last cuts,
 	usual    float64          // its mean over those that agree,
 	agreed   int              // and how many that are
+	top      float64          // the rate at the last cut, where rivals press (rivals.go); else 0
 }
 
 // newPace begins at what is stated, else as if start had been what was admitted at the cuts before, else without bounds. Both
@@ -153,6 +154,10 @@ func (p *pace) grow(d time.Duration, s60, floor float64) {
 		return
 	}
 	p.binds += d.Seconds()
+	if p.top > 0 {
+		p.regain(s60, floor)
+		return
+	}
 	stated := !math.IsInf(p.stated, 1)
 	if !stated && p.cuts <= 1 {
 		p.x = max(p.x, floor) * math.Exp2(d.Seconds()/doubles)

@@ -145,6 +145,9 @@ func (q *noise) known(now time.Time) float64 {
 	return 0
 }
 
+// lately says that some was known not long ago.
+func (q *noise) lately(now time.Time) bool { return q.lasts > 0 && now.Sub(q.until) < noiseMost }
+
 // explains says whether r refusals of n requests are no more than the noise that is known.
 func (q *noise) explains(now time.Time, n, r float64) bool {
 	p := q.known(now)

@@ -56,7 +56,7 @@ type Target struct {
 	Throttled float64           // share of all calls refused, at most; negative: none
 	Minute    float64           // share of the calls of any minute refused, at most, once the first stretch is measured
 	Jain      float64
-	Stranger  float64       // of an equal share, at least; shown beside it, without a target: who of ours has least
+	Stranger  float64       // of an equal share, at least; shown beside it, without a target: who of ours has least, and what an observer would meet
 	Probes    int           // in an outage, at most
 	Back      time.Duration // to 95 % of the rate after an outage, and one duration more, at most
 	Attempts  float64       // for each answer, at most: in the span of Hang, or of the whole run
@@ -77,6 +77,7 @@ type Outcome struct {
 	Jain      float64
 	Stranger  float64 // of an equal share
 	Least     float64 // of an equal share, whoever of the others has least
+	Observed  float64 // of calls at random moments would be refused, beside a stranger
 	Probes    int
 	Back      time.Duration // negative: never
 	TTFT      float64       // p95 in units of the unloaded one
@@ -128,8 +129,16 @@ func (sc *Scenario) Run(shape Shape, seed uint64, kind Kind) *Outcome {
 			loop(ctx, p, sc.Streams, newCaller(is, svc, i, sc.Streams, seed))
 		})
 	}
+	observed := make(chan float64, 1)
+	if sc.Stranger {
+		go func() { observed <- svc.observe(ctx, sc.Fair) }()
+	}
 	wg.Wait()
+	cancel()
 	o := sc.measure(shape, ground, svc, p, len(joins))
+	if sc.Stranger {
+		o.Observed = <-observed
+	}
 	for i, err := range faults {
 		if err != nil {
 			o.Fault = fmt.Sprintf("runner %d: %v", i, err)

@@ -136,6 +136,26 @@ func (s *Service) admit(client int, record int64, d demand) (index int, c Call, 
 	return len(s.calls) - 1, c, chance
 }
 
+// observe asks what becomes of calls that arrive at random moments of a span, without making them: a share of them would be
+// refused. It ends with ctx.
+func (s *Service) observe(ctx context.Context, in Span) (refused float64) {
+	chance := rand.New(rand.NewPCG(s.cfg.Seed, 1))
+	asked, met := 0, 0
+	if !wait(ctx, in.From-s.now()) {
+		return 0
+	}
+	for s.now() < in.To && wait(ctx, time.Duration(chance.ExpFloat64()*float64(observeEvery))) {
+		s.mu.Lock()
+		if asked++; !s.fits(s.now(), s.demand(chance.Int64N(1<<40)).reserved()) {
+			met++
+		}
+		s.mu.Unlock()
+	}
+	return float64(met) / float64(max(1, asked))
+}
+
+const observeEvery = 100 * time.Millisecond
+
 func (s *Service) fits(now time.Duration, reserved float64) bool {
 	return (s.tokens == nil || s.tokens.fits(now, reserved)) && (s.requests == nil || s.requests.fits(now, 1))
 }

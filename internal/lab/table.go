@@ -104,12 +104,8 @@ func (t Target) points() []point {
 	least("Jain", t.Jain, func(o *Outcome) float64 { return o.Jain })
 	least("stranger", t.Stranger, func(o *Outcome) float64 { return o.Stranger })
 	if t.Stranger > 0 {
-		points = append(points, point{
-			name: "least of ours", target: "no target",
-			worse: func(a, b *Outcome) bool { return a.Least < b.Least },
-			ok:    func(*Outcome) bool { return true },
-			show:  func(o *Outcome) string { return fmt.Sprintf("%.3f", o.Least) },
-		})
+		points = append(points, told("least of ours", "%.3f", 1, func(a, b float64) bool { return a < b }, func(o *Outcome) float64 { return o.Least }))
+		points = append(points, told("an observer meets", "%.1f %%", 100, func(a, b float64) bool { return a > b }, func(o *Outcome) float64 { return o.Observed }))
 	}
 	most("probes", float64(t.Probes), 1, "%.0f", func(o *Outcome) float64 { return float64(o.Probes) })
 	if t.Back > 0 {
@@ -119,6 +115,16 @@ func (t Target) points() []point {
 	most("TTFT p95", t.TTFT, 1, "%.2f ×", func(o *Outcome) float64 { return o.TTFT })
 	most("in flight", t.InFlight, 1, "%.2f ×", func(o *Outcome) float64 { return o.InFlight })
 	return points
+}
+
+// told is a point without a target.
+func told(name, format string, unit float64, worse func(a, b float64) bool, value func(*Outcome) float64) point {
+	return point{
+		name: name, target: "no target",
+		worse: func(a, b *Outcome) bool { return worse(value(a), value(b)) },
+		ok:    func(*Outcome) bool { return true },
+		show:  func(o *Outcome) string { return fmt.Sprintf(format, value(o)*unit) },
+	}
 }
 
 func (t Target) backAgain() point {
