@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	sdkstream "github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
@@ -166,82 +165,6 @@ func TestDecoderAgainstTheSDK(t *testing.T) {
 	}
 }
 
-// benchStream is a Claude answer of n text chunks as they are on the wire.
-func benchStream(n int) []byte {
-	b := chunks(claudeStream[:2]...)
-	for range n {
-		b = append(b, chunk(`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" plums are \"ripe\","}}`)...)
-	}
-	return append(b, chunks(claudeStream[4:]...)...)
-}
-
-func BenchmarkChunk(b *testing.B) {
-	const n = 1000
-	stream := benchStream(n)
-	b.Run("batchrun", func(b *testing.B) {
-		st := newStream()
-		r := bytes.NewReader(nil)
-		b.ReportAllocs()
-		b.SetBytes(int64(len(stream)) / n)
-		for i := 0; b.Loop(); i++ {
-			if i%n == 0 {
-				r.Reset(stream)
-				st.frames.Reset(r)
-				st.asm = claude.assemble(nil)
-			}
-			msg, err := st.frames.Next()
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, fault := st.take(&msg); fault != nil {
-				b.Fatal(fault)
-			}
-		}
-	})
-	b.Run("sdk decoder and encoding/json", func(b *testing.B) {
-		dec := sdkstream.NewDecoder()
-		r := bytes.NewReader(nil)
-		buf := make([]byte, 0, 4096)
-		var text strings.Builder
-		b.ReportAllocs()
-		b.SetBytes(int64(len(stream)) / n)
-		for i := 0; b.Loop(); i++ {
-			if i%n == 0 {
-				r.Reset(stream)
-				text.Reset()
-			}
-			msg, err := dec.Decode(r, buf)
-			if err != nil {
-				b.Fatal(err)
-			}
-			var part struct{ Bytes []byte }
-			if err := json.Unmarshal(msg.Payload, &part); err != nil {
-				b.Fatal(err)
-			}
-			var ev struct {
-				Type  string
-				Index int
-				Delta struct{ Type, Text string }
-			}
-			if err := json.Unmarshal(part.Bytes, &ev); err != nil {
-				b.Fatal(err)
-			}
-			text.WriteString(ev.Delta.Text)
-		}
-	})
-}
-
-// BenchmarkAnswer is a whole answer of 1,000 chunks: decode, assemble, body and text.
-func BenchmarkAnswer(b *testing.B) {
-	stream := benchStream(1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		if r, fault := readStream(&claude, stream); r == nil {
-			b.Fatal(fault)
-		}
-	}
-}
-
 // At most one allocation for a hundred chunks, beside the growing text.
 func TestChunksDoNotAllocate(t *testing.T) {
 	for name, tt := range familyCases {
@@ -262,49 +185,5 @@ func TestChunksDoNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(5000, func() { st.take(&msg) }); n > 0.01 {
 			t.Errorf("%s: %v allocations a chunk", name, n)
 		}
-	}
-}
-
-// BenchmarkStream is one chunk of a long answer of each family: its frame, its base64, its place in the answer.
-func BenchmarkStream(b *testing.B) {
-	const n = 1000
-	for _, name := range Families() {
-		tt := familyCases[name]
-		if name == "j2" {
-			continue // has one chunk, which is the answer
-		}
-		piece := tt.stream[tt.content]
-		if name == "openai" {
-			piece = strings.Replace(piece, "Pine.", " pines", 1)
-		}
-		piece = strings.Replace(piece, ","+metricsJSON, "", 1)
-		var stream []byte
-		for _, c := range tt.stream[:tt.content] {
-			stream = append(stream, chunk(c)...)
-		}
-		for range n - tt.content {
-			stream = append(stream, chunk(piece)...)
-		}
-		f, _ := resolveFamily("", name)
-		b.Run(name, func(b *testing.B) {
-			st := newStream()
-			r := bytes.NewReader(nil)
-			b.ReportAllocs()
-			b.SetBytes(int64(len(stream)) / n)
-			for i := 0; b.Loop(); i++ {
-				if i%n == 0 {
-					r.Reset(stream)
-					st.reset(f, &call{response: emptyResponse()})
-					st.frames.Reset(r)
-				}
-				msg, err := st.frames.Next()
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, fault := st.take(&msg); fault != nil {
-					b.Fatal(fault)
-				}
-			}
-		})
 	}
 }

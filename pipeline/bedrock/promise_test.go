@@ -106,7 +106,7 @@ func keepsPromise(t *testing.T, s *sim.Server, opts sim.Options, name string) (r
 }
 
 // post asks the rehearsal server, without anything of this package.
-func post(t *testing.T, s *sim.Server, modelID, operation, body string) []byte {
+func post(t testing.TB, s *sim.Server, modelID, operation, body string) []byte {
 	t.Helper()
 	resp, err := http.Post(s.URL()+"/model/"+url.PathEscape(modelID)+"/"+operation, "application/json", strings.NewReader(body)) //nolint:noctx // the server is this test's own
 	if err != nil {
