@@ -45,7 +45,7 @@ func (st *stream) reset(f *family, c *call) {
 func (st *stream) release() {
 	st.frames.Reset(nil)
 	st.family, st.call, st.asm, st.scan, st.env = nil, nil, nil, scanner{}, envelope{}
-	if cap(st.scratch) > 1<<20 {
+	if len(st.scratch) > 1<<20 {
 		st.scratch = nil
 	}
 }
@@ -174,58 +174,52 @@ var (
 
 // unwrap is the chunk inside a payload {"bytes":"BASE64","p":"FILLER"}, in st.scratch; empty where there is none.
 func (st *stream) unwrap(payload []byte) ([]byte, error) {
-	encoded, ok := plainPayload(payload)
-	if !ok {
-		var err error
-		if encoded, err = slowPayload(payload); err != nil {
-			return nil, err
-		}
-	}
-	if need := base64.StdEncoding.DecodedLen(len(encoded)); need > cap(st.scratch) {
+	if need := base64.StdEncoding.DecodedLen(len(payload)); need > len(st.scratch) {
 		st.scratch = make([]byte, max(need, 1024))
 	}
-	n, err := base64.StdEncoding.Decode(st.scratch[:cap(st.scratch)], encoded)
+	if n, ok := plainPayload(st.scratch, payload); ok {
+		return st.scratch[:n], nil
+	}
+	encoded, err := slowPayload(payload)
+	if err != nil {
+		return nil, err
+	}
+	n, err := base64.StdEncoding.Decode(st.scratch, encoded)
 	if err != nil {
 		return nil, fmt.Errorf("its bytes are not base64: %w", err)
 	}
 	return st.scratch[:n], nil
 }
 
-// plainPayload is the base64 of a payload exactly as Bedrock writes it.
-func plainPayload(b []byte) ([]byte, bool) {
+// plainPayload decodes the base64 of a payload exactly as Bedrock writes it into dst, which has room for all of the payload.
+// It reports false for any other form, and for base64 that is not as it should be.
+func plainPayload(dst, payload []byte) (n int, ok bool) {
 	const head, filler = `{"bytes":"`, `,"p":"`
-	if len(b) < len(head) || string(b[:len(head)]) != head {
-		return nil, false
+	if len(payload) < len(head) || string(payload[:len(head)]) != head {
+		return 0, false
 	}
-	b = b[len(head):]
-	end := 0
-	for end < len(b) && base64Char[b[end]] {
-		end++
-	}
-	if end == len(b) || b[end] != '"' {
-		return nil, false
-	}
-	encoded, rest := b[:end], b[end+1:]
-	if len(rest) > len(filler) && string(rest[:len(filler)]) == filler {
-		rest = rest[len(filler):]
-		i := 0
-		for i < len(rest) && plain[rest[i]] {
-			i++
+	rest := payload[len(head):]
+	n, read := decodeQuads(dst, rest)
+	if rest = rest[read:]; len(rest) > 4 && rest[0] != '"' { // the last four, with their padding
+		last, err := base64.StdEncoding.Decode(dst[n:], rest[:4])
+		if err != nil {
+			return 0, false
 		}
+		n, rest = n+last, rest[4:]
+	}
+	if len(rest) == 0 || rest[0] != '"' {
+		return 0, false
+	}
+	if rest = rest[1:]; len(rest) > len(filler) && string(rest[:len(filler)]) == filler {
+		rest = rest[len(filler):]
+		i := plainPrefix(rest)
 		if i == len(rest) || rest[i] != '"' {
-			return nil, false
+			return 0, false
 		}
 		rest = rest[i+1:]
 	}
-	return encoded, len(rest) == 1 && rest[0] == '}'
+	return n, len(rest) == 1 && rest[0] == '}'
 }
-
-var base64Char = func() (t [256]bool) {
-	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=" {
-		t[c] = true
-	}
-	return t
-}()
 
 // slowPayload is the base64 of a payload in any other form: keys in any order, unknown ones, escapes.
 func slowPayload(payload []byte) ([]byte, error) {

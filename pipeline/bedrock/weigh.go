@@ -156,3 +156,10 @@ func (w *weight) takeMedia(key, s []byte) bool {
 	}
 	return true
 }
+
+var base64Char = func() (t [256]bool) {
+	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=" {
+		t[c] = true
+	}
+	return t
+}()

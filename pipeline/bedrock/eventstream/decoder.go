@@ -15,6 +15,7 @@
 package eventstream
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -66,6 +67,10 @@ type Decoder struct {
 	start int
 	end   int
 	late  error // came with the last bytes read, to be told once those are used up
+
+	headers []byte  // a copy of those of the last message
+	last    Message // what they say
+
 	err   error // sticky
 }
 
@@ -75,6 +80,7 @@ func NewDecoder(r io.Reader) *Decoder { return &Decoder{r: r} }
 // Reset makes the decoder read from r as if new, keeping its buffer.
 func (d *Decoder) Reset(r io.Reader) {
 	d.r, d.start, d.end, d.late, d.err = r, 0, 0, nil, nil
+	d.headers, d.last = d.headers[:0], Message{}
 	if cap(d.buf) > 1<<20 { // do not let one giant message live on in a pool
 		d.buf = nil
 	}
@@ -119,12 +125,24 @@ func (d *Decoder) next() (Message, error) {
 	if sum := crc32.ChecksumIEEE(body); sum != binary.BigEndian.Uint32(frame[total-trailerLen:]) {
 		return Message{}, &FrameError{"message checksum mismatch"}
 	}
-	m := Message{Payload: body[preludeLen+headersLen:], headers: body[preludeLen : preludeLen+headersLen]}
-	if err := m.parseHeaders(); err != nil {
+	if err := d.readHeaders(body[preludeLen : preludeLen+headersLen]); err != nil {
 		return Message{}, err
 	}
+	m := d.last
+	m.Payload = body[preludeLen+headersLen:]
 	d.start += int(total)
 	return m, nil
+}
+
+// readHeaders parses the headers of a message into d.last, unless they are those of the message before: the chunks of a
+// stream all have the same.
+func (d *Decoder) readHeaders(headers []byte) error {
+	if bytes.Equal(headers, d.last.headers) {
+		return nil
+	}
+	d.headers = append(d.headers[:0], headers...)
+	d.last = Message{headers: d.headers}
+	return d.last.parseHeaders()
 }
 
 // need makes at least n bytes available at d.start.

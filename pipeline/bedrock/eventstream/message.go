@@ -12,7 +12,7 @@ const (
 	TypeError     = "error"
 )
 
-// A Message is one frame of the stream. Its slices point into the decoder's buffer.
+// A Message is one frame of the stream. Its slices point into the decoder's buffers.
 type Message struct {
 	// Payload is everything after the headers.
 	Payload []byte
