@@ -46,3 +46,14 @@ func decodeQuads(dst, src []byte) (n, read int) {
 	}
 	return n, read
 }
+
+// commonPrefix is how many bytes both begin with, rounded down to eight.
+func commonPrefix(a, b []byte) int {
+	n := min(len(a), len(b)) &^ 7
+	for i := 0; i < n; i += 8 {
+		if binary.LittleEndian.Uint64(a[i:]) != binary.LittleEndian.Uint64(b[i:]) {
+			return i
+		}
+	}
+	return n
+}

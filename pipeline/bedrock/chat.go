@@ -123,6 +123,9 @@ func (a *chatAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 		p := &c.pieces[i]
 		choice := a.choice(p, i)
 		choice.take(p, c, a.dialect, &sg)
+		if len(c.pieces) == 1 {
+			env.piece = choice.only(p, a.dialect)
+		}
 		if isFailure(p.finish) {
 			env.gaveUp(p.finish)
 		}
@@ -192,6 +195,29 @@ func (c *chatChoice) take(p *chatPiece, chunk *chatChunk, d *chatDialect, sg *si
 	c.extra.keep(chunk.held(p.extra))
 	c.logprobs.add(p.logprobs)
 	c.ended = c.ended || len(p.finish) > 0 || len(p.stop) > 0
+}
+
+// only is the one string of a piece that was taken in, if appending it was all that came of the piece.
+func (c *chatChoice) only(p *chatPiece, d *chatDialect) (one piece) {
+	if p.parts != nil || p.calls.from != p.calls.to || len(p.finish)+len(p.stop) > 0 || len(p.logprobs) > 0 && p.logprobs[0] == '{' {
+		return piece{}
+	}
+	n := 0
+	if len(p.text) > 0 {
+		n, one = n+1, piece{p.text, &c.text}
+		if d.opens != "" && (c.tags.state != tagPassed || len(c.text) <= c.tags.end) {
+			return piece{} // the next may begin or end the reasoning
+		}
+	}
+	for i, grown := range p.grown {
+		if len(grown) > 0 {
+			n, one = n+1, piece{grown, &c.grown[i]}
+		}
+	}
+	if n != 1 {
+		return piece{}
+	}
+	return one
 }
 
 // say appends a piece of the content.

@@ -165,7 +165,7 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 
 	switch string(kind) {
 	case "content_block_delta":
-		sg = a.piece(index, deltaType, text, partial, thinking, sig, cit)
+		sg = a.piece(index, deltaType, text, partial, thinking, sig, cit, env)
 	case "content_block_start":
 		sg = a.open(index, block)
 	case "content_block_stop":
@@ -186,26 +186,30 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 				a.completion = &completion{}
 			}
 			sg = a.completion.piece(text, stopReason, stop)
+			env.piece = piece{text, &a.completion.text}
 		}
 	}
 	return sg, true
 }
 
 // piece takes in a content_block_delta.
-func (a *claudeAnswer) piece(index int64, kind, text, partial, thinking, signature, citation []byte) (sg signs) {
+func (a *claudeAnswer) piece(index int64, kind, text, partial, thinking, signature, citation []byte, env *envelope) (sg signs) {
 	switch string(kind) {
 	case "text_delta":
 		b := a.block(index, "text")
 		b.text = append(b.text, text...)
+		env.piece = piece{text, &b.text}
 		sg.text = len(text) > 0
 		sg.content = sg.text
 	case "input_json_delta":
 		b := a.block(index, "tool_use")
 		b.input = append(b.input, partial...)
+		env.piece = piece{partial, &b.input}
 		sg.content = len(partial) > 0
 	case "thinking_delta":
 		b := a.block(index, "thinking")
 		b.thinking = append(b.thinking, thinking...)
+		env.piece = piece{thinking, &b.thinking}
 		sg.content = len(thinking) > 0
 	case "signature_delta":
 		b := a.block(index, "thinking")

@@ -97,6 +97,9 @@ func (a *commandAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if p.text != nil || numbered {
 		g := a.generation(index, numbered)
 		g.text = append(g.text, p.text...)
+		if !p.finished {
+			env.piece = piece{p.text, &g.text}
+		}
 		if len(p.reason) > 0 {
 			g.reason = bytes.Clone(p.reason)
 		}

@@ -122,6 +122,9 @@ func (a *commandRAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if string(event) == "text-generation" || event == nil && !p.finished {
 		a.said = append(a.said, p.text...)
 		sg.text = len(p.text) > 0
+		if calls == nil && citations == nil && found == nil {
+			env.piece = piece{p.text, &a.said}
+		}
 	}
 	sg.content = sg.text || calls != nil && len(trimBrackets(calls)) > 0 || delta != nil
 	if calls != nil {

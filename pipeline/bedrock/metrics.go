@@ -14,6 +14,9 @@ type envelope struct {
 	metrics metrics
 	// tier and latency are those by which the service has answered, where a stream says it.
 	tier, latency string
+	// piece is set by an assembler that did nothing with a chunk but append one string of it to what it has: read again with
+	// another string in that place, the chunk would change nothing else.
+	piece piece
 	// intervened: a guardrail changed or blocked this chunk.
 	intervened bool
 	// fault is an error that the model reported inside the stream as if it were content.

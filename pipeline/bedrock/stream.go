@@ -18,8 +18,10 @@ import (
 type stream struct {
 	frames  *eventstream.Decoder
 	scratch []byte // a chunk without its base64
+	encoded []byte // the base64 that scratch holds the beginning of
 	scan    scanner
 	env     envelope
+	run     run
 
 	family   *family
 	call     *call
@@ -38,15 +40,16 @@ func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
 func (st *stream) reset(f *family, c *call) {
 	st.frames.Reset(c.response.Body)
 	st.family, st.call, st.asm, st.converse = f, c, f.assemble(c.body), f.name == converse.name
+	st.run.into, st.encoded = nil, st.encoded[:0]
 	st.sum, st.event, st.chunks, st.first, st.content, st.whole = summary{}, "", 0, st.first[:0], false, false
 }
 
 // release lets go of what belongs to one call.
 func (st *stream) release() {
 	st.frames.Reset(nil)
-	st.family, st.call, st.asm, st.scan, st.env = nil, nil, nil, scanner{}, envelope{}
+	st.family, st.call, st.asm, st.scan, st.env, st.run.into = nil, nil, nil, scanner{}, envelope{}, nil
 	if len(st.scratch) > 1<<20 {
-		st.scratch = nil
+		st.scratch, st.encoded, st.run = nil, nil, run{}
 	}
 }
 
@@ -138,10 +141,16 @@ func (st *stream) assemble(body []byte) (signs, error) {
 	if st.chunks == 0 && len(body) <= 4096 {
 		st.first = append(st.first[:0], body...)
 	}
+	if st.run.take(st.event, body) {
+		st.env = envelope{event: st.event}
+		return st.run.signs, nil
+	}
 	sg, ok := st.scanChunk(scanner{b: body})
 	if ok {
+		st.run.begin(body, &st.env, sg)
 		return sg, nil
 	}
+	st.run.into = nil
 	plain, err := canonical(body)
 	if err != nil {
 		return signs{}, err
@@ -175,11 +184,12 @@ var (
 // unwrap is the chunk inside a payload {"bytes":"BASE64","p":"FILLER"}, in st.scratch; empty where there is none.
 func (st *stream) unwrap(payload []byte) ([]byte, error) {
 	if need := base64.StdEncoding.DecodedLen(len(payload)); need > len(st.scratch) {
-		st.scratch = make([]byte, max(need, 1024))
+		st.scratch, st.encoded = make([]byte, max(need, 1024)), st.encoded[:0]
 	}
-	if n, ok := plainPayload(st.scratch, payload); ok {
+	if n, ok := st.plainPayload(payload); ok {
 		return st.scratch[:n], nil
 	}
+	st.encoded = st.encoded[:0]
 	encoded, err := slowPayload(payload)
 	if err != nil {
 		return nil, err
@@ -191,17 +201,17 @@ func (st *stream) unwrap(payload []byte) ([]byte, error) {
 	return st.scratch[:n], nil
 }
 
-// plainPayload decodes the base64 of a payload exactly as Bedrock writes it into dst, which has room for all of the payload.
-// It reports false for any other form, and for base64 that is not as it should be.
-func plainPayload(dst, payload []byte) (n int, ok bool) {
+// plainPayload decodes the base64 of a payload exactly as Bedrock writes it into st.scratch, which has room for all of it. It
+// reports false for any other form, and for base64 that is not as it should be.
+func (st *stream) plainPayload(payload []byte) (n int, ok bool) {
 	const head, filler = `{"bytes":"`, `,"p":"`
 	if len(payload) < len(head) || string(payload[:len(head)]) != head {
 		return 0, false
 	}
 	rest := payload[len(head):]
-	n, read := decodeQuads(dst, rest)
+	n, read := st.decodeQuads(rest)
 	if rest = rest[read:]; len(rest) > 4 && rest[0] != '"' { // the last four, with their padding
-		last, err := base64.StdEncoding.Decode(dst[n:], rest[:4])
+		last, err := base64.StdEncoding.Decode(st.scratch[n:], rest[:4])
 		if err != nil {
 			return 0, false
 		}
@@ -219,6 +229,15 @@ func plainPayload(dst, payload []byte) (n int, ok bool) {
 		rest = rest[i+1:]
 	}
 	return n, len(rest) == 1 && rest[0] == '}'
+}
+
+// decodeQuads is [decodeQuads] into st.scratch, where what a chunk begins with like the one before is already decoded.
+func (st *stream) decodeQuads(src []byte) (n, read int) {
+	same := commonPrefix(st.encoded, src)
+	n = same / 4 * 3
+	more, behind := decodeQuads(st.scratch[n:], src[same:])
+	st.encoded = append(st.encoded[:same], src[same:same+behind]...)
+	return n + more, same + behind
 }
 
 // slowPayload is the base64 of a payload in any other form: keys in any order, unknown ones, escapes.

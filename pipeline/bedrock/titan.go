@@ -111,6 +111,7 @@ func (a *titanAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	if text != nil || len(reason) > 0 || tokens >= 0 {
 		r := a.result(index)
 		r.output = append(r.output, text...)
+		env.piece = piece{text, &r.output}
 		if tokens >= 0 {
 			r.tokens = tokens
 		}
