@@ -143,7 +143,7 @@ func (a *converseAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 	case "contentBlockStart":
 		a.begin(&p)
 	case "contentBlockDelta":
-		return a.grow(&p)
+		return a.grow(&p, env)
 	case "contentBlockStop":
 		if b := a.find(p.index); b != nil {
 			b.open = false
@@ -211,7 +211,7 @@ func (a *converseAnswer) begin(p *conversePiece) {
 }
 
 // grow takes in a contentBlockDelta. It reports false for redacted content that is not base64.
-func (a *converseAnswer) grow(p *conversePiece) (sg signs, ok bool) {
+func (a *converseAnswer) grow(p *conversePiece, env *envelope) (sg signs, ok bool) {
 	var redacted []byte
 	if p.redacted != nil {
 		decoded, err := base64.StdEncoding.AppendDecode(nil, p.redacted)
@@ -235,6 +235,7 @@ func (a *converseAnswer) grow(p *conversePiece) (sg signs, ok bool) {
 	case p.hasSignature:
 		b.signature, b.thinks = append(b.signature, p.signature...), true
 	}
+	env.piece = b.only(p)
 	b.redacted = append(b.redacted, redacted...)
 	b.citations = appendMember(b.citations, p.citation)
 	b.list = appendList(b.list, p.results)
@@ -243,6 +244,25 @@ func (a *converseAnswer) grow(p *conversePiece) (sg signs, ok bool) {
 	}
 	sg.content = len(p.text)+len(p.input)+len(p.reasoning)+len(redacted)+len(p.results)+len(p.image) > 0
 	return sg, true
+}
+
+// only is the one string of a piece that was taken in, if appending it was all that came of the piece.
+func (b *converseBlock) only(p *conversePiece) (one piece) {
+	if p.redacted != nil || p.citation != nil || p.results != nil || p.image != nil {
+		return piece{}
+	}
+	switch {
+	case p.hasText:
+		one = piece{p.text, &b.text}
+	case p.hasInput:
+		one = piece{p.input, &b.text}
+	case p.hasReasoning:
+		one = piece{p.reasoning, &b.reasoning}
+	}
+	if len(p.text)+len(p.input)+len(p.reasoning) > len(one.raw) {
+		return piece{}
+	}
+	return one
 }
 
 // appendMember appends a value to a list without brackets.

@@ -5,6 +5,7 @@ package bedrock
 // one string is replaced by another has no other reading, so this is what the assembler would have found.
 type run struct {
 	event          string  // of Converse, the type of the event
+	filled         bool    // of Converse, whether it ends with filler
 	before, behind []byte  // what stands around the piece, with its quotes
 	into           *[]byte // where pieces go; nil where there is no run
 	signs          signs   // of every chunk of it
@@ -29,13 +30,18 @@ func (r *run) begin(body []byte, env *envelope, sg signs) {
 	}
 	r.event, r.into, r.signs = env.event, p.into, sg
 	r.before = append(r.before[:0], body[:from]...)
+	body, r.filled = withoutFiller(env.event, body)
 	r.behind = append(r.behind[:0], body[from+len(p.raw):]...)
 }
 
 // take takes in a chunk that goes on with the run, and reports whether it does.
 func (r *run) take(event string, body []byte) bool {
+	if r.into == nil || event != r.event {
+		return false
+	}
+	body, filled := withoutFiller(event, body)
 	head := len(r.before)
-	if r.into == nil || event != r.event || len(body) <= head+len(r.behind) || string(body[:head]) != string(r.before) {
+	if filled != r.filled || len(body) <= head+len(r.behind) || string(body[:head]) != string(r.before) {
 		return false
 	}
 	s := scanner{b: body, i: head - 1}
@@ -45,4 +51,25 @@ func (r *run) take(event string, body []byte) bool {
 	}
 	*r.into = append(*r.into, raw...)
 	return true
+}
+
+// withoutFiller is an event of Converse up to the filler of random length that it ends with, and whether there is one. A
+// family's filler is beside its chunk, not in it.
+func withoutFiller(event string, body []byte) ([]byte, bool) {
+	const begins, ends = `,"p":"`, `"}`
+	i := len(body) - len(ends)
+	if event == "" || i < 0 || string(body[i:]) != ends {
+		return body, false
+	}
+	for i > 0 && isLetterOrDigit(body[i-1]) {
+		i--
+	}
+	if i < len(begins) || string(body[i-len(begins):i]) != begins {
+		return body, false
+	}
+	return body[:i-len(begins)], true
+}
+
+func isLetterOrDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }

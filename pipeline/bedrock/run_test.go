@@ -24,13 +24,16 @@ type chunkReading struct {
 	intervened, wrong bool
 }
 
-// readChunks reads chunks and makes the answer. With scanned, every one of them is read from its first byte to its last.
+// readChunks reads chunks, of Converse in the short form EVENT PAYLOAD, and makes the answer. With scanned, every one of them is read from its first byte to its last.
 func readChunks(f *family, request string, scanned bool, chunks []string) (r reading) {
 	st := newStream()
 	st.reset(f, &call{body: []byte(request), response: emptyResponse()})
 	for _, c := range chunks {
 		if scanned {
 			st.run.into = nil
+		}
+		if st.converse {
+			st.event, c, _ = strings.Cut(c, " ")
 		}
 		sg, err := st.assemble([]byte(c))
 		r.chunks = append(r.chunks, chunkReading{
@@ -48,8 +51,9 @@ func readChunks(f *family, request string, scanned bool, chunks []string) (r rea
 // FuzzRun holds chunks read as a run against the same chunks scanned each for itself. Its seeds are the chunks of all families, each with
 // every one of its strings replaced in turn.
 func FuzzRun(f *testing.F) {
+	all := append(slices.Clone(families), &converse)
 	add := func(name string, stream []string) {
-		i := slices.IndexFunc(families, func(f *family) bool { return f.name == name })
+		i := slices.IndexFunc(all, func(f *family) bool { return f.name == name })
 		for _, c := range stream {
 			for at := range c {
 				if strings.HasPrefix(c[at:], `":"`) {
@@ -64,10 +68,11 @@ func FuzzRun(f *testing.F) {
 	for _, a := range assemblies {
 		add(a.family, a.stream)
 	}
+	add(converse.name, converseStream)
 	// A chunk that goes the slow way ends a run as well: the next piece belongs to the block that it began.
 	f.Add(0, claudeStream[2], strings.Replace(claudeStream[1], "type", `typ\u0065`, 1))
 	f.Fuzz(func(t *testing.T, i int, a, b string) {
-		fam := families[uint(i)%uint(len(families))]
+		fam := all[uint(i)%uint(len(all))]
 		for _, request := range []string{``, `{"n":2,"num_generations":2}`} {
 			chunks := []string{a, b, a, a, b, b, strings.ReplaceAll(b, "x ", `\n\u00e9`), a}
 			if got, want := readChunks(fam, request, false, chunks), readChunks(fam, request, true, chunks); !reflect.DeepEqual(got, want) {
@@ -109,6 +114,15 @@ func TestRun(t *testing.T) {
 		"jamba":                               {"jamba", `{"id":"c1","choices":[{"index":0,"delta":{"content":"PIECE"},"finish_reason":null}]}`, "", true},
 		"deepseek-r1":                         {"deepseek-r1", `{"choices":[{"text":"PIECE","stop_reason":null}]}`, "", true},
 		"deepseek: reasoning":                 {"deepseek", `{"choices":[{"index":0,"delta":{"content":"","reasoning_content":"PIECE"}}]}`, "", true},
+		"converse: text":                      {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"}}`, "", true},
+		"converse: a tool's input":            {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"toolUse":{"input":"PIECE"}}}`, "", true},
+		"converse: reasoning":                 {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"PIECE"}},"p":"abc"}`, "", true},
+		"converse: other filler":              {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"},"p":"abc"}`, `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"},"p":"aZ09"}`, true},
+		"converse: filler, then none":         {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"},"p":"abc"}`, `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"}`, false},
+		"converse: no filler, then it":        {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"}}`, `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"}},"p":"abc"}`, false},
+		"converse: another event":             {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE"}}`, `contentBlockStop {"contentBlockIndex":0,"delta":{"text":"PIECE"}}`, false},
+		"converse: two in one":                {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE","toolUse":{"input":"a"}}}`, "", false},
+		"converse: an image":                  {"converse", `contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"PIECE","image":{}}}`, "", false},
 		"deepseek: both":                      {"deepseek", `{"choices":[{"index":0,"delta":{"reasoning_content":"Hm","content":"PIECE"}}]}`, "", false},
 		"deepseek: both, and reasoning grows": {"deepseek", `{"choices":[{"index":0,"delta":{"reasoning_content":"PIECE","content":"Hm"}}]}`, "", false},
 		"openai":                              {"openai", `{"choices":[{"index":0,"delta":{"content":"PIECE"},"finish_reason":null}],"created":1}`, "", true},
@@ -125,16 +139,26 @@ func TestRun(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f, _ := resolveFamily("", tt.family)
+			event := func(c string) []byte { return []byte(c) }
 			st := newStream()
+			if tt.family == converse.name {
+				f = &converse
+				event = func(c string) []byte {
+					kind, payload, _ := strings.Cut(c, " ")
+					st.event = kind
+					return []byte(payload)
+				}
+			}
 			st.reset(f, &call{body: []byte(`{"n":2,"num_generations":2}`), response: emptyResponse()})
-			if _, err := st.assemble([]byte(tt.chunk)); err != nil {
+			if _, err := st.assemble(event(tt.chunk)); err != nil {
 				t.Fatal(err)
 			}
 			next := tt.next
 			if next == "" {
 				next = strings.ReplaceAll(tt.chunk, "PIECE", ` \"another\" \ud83d`)
 			}
-			if got := st.run.take(st.event, []byte(next)); got != tt.run {
+			body := event(next)
+			if got := st.run.take(st.event, body); got != tt.run {
 				t.Errorf("after %s\n%s is of one run: %v, want %v", tt.chunk, next, got, tt.run)
 			}
 		})

@@ -61,6 +61,9 @@ func (s *scanner) open(bracket byte) bool {
 
 // key reads the next key of an object; at its end it consumes the brace and reports false.
 func (s *scanner) key(k *[]byte) bool {
+	if s.plainKey(k) {
+		return true
+	}
 	if !s.more('}') {
 		return false
 	}
@@ -78,6 +81,26 @@ func (s *scanner) key(k *[]byte) bool {
 	}
 	s.i++
 	*k = raw
+	return true
+}
+
+// plainKey reads the next key if it stands there as services write it, without space or escapes; else it consumes nothing.
+func (s *scanner) plainKey(k *[]byte) bool {
+	b, i := s.b, s.i
+	if !s.first && i < len(b) && b[i] == ',' {
+		i++
+	} else if !s.first {
+		return false
+	}
+	if i >= len(b) || b[i] != '"' {
+		return false
+	}
+	start := i + 1
+	end := start + plainPrefix(b[start:])
+	if end+1 >= len(b) || b[end] != '"' || b[end+1] != ':' {
+		return false
+	}
+	*k, s.i, s.first = b[start:end], end+2, false
 	return true
 }
 
