@@ -57,7 +57,7 @@ tidy: ## go.mod and go.sum from the imports
 clean: ## what the targets above leave behind
 	rm -rf bin coverage.out coverage.html bench.txt bench.new.txt
 
-.PHONY: bench bench-memory bench-clock bench-cost bench-all bench-quota quota gsm8k kill storm duckdb js
+.PHONY: bench bench-memory bench-clock bench-cost bench-stream bench-all bench-quota quota gsm8k kill storm duckdb js
 bench: ## Go benchmarks, COUNT (10) runs each, through benchstat; OLD=bench.txt compares with the last time
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench.new.txt
 	$(TOOL) benchstat $(OLD) bench.new.txt
@@ -71,6 +71,9 @@ bench-clock: ## first-token latency as measured against the truth of the simulat
 
 bench-cost: ## what a call and a chunk cost the client
 	$(BENCHTOOL) cost
+
+bench-stream: ## what reading a chunk takes in every family, and a chunk of a run, beside the SDK
+	$(BENCHTOOL) stream
 
 quota: ## four rows of make bench-quota once for real: the command against the simulator's quotas, 11 minutes
 	$(BENCHTOOL) quota

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
@@ -34,14 +36,28 @@ func cost(ctx context.Context, args []string) error {
 		return err
 	}
 
-	n := int64(*records)
+	ours, theirs, err := l.costs(ctx, *pairs, job{input: input, url: server.url, concurrency: *streams}, *records)
+	if err != nil {
+		return err
+	}
+	r := printCosts(os.Stdout, ours, theirs, "per call", *records)
+	if r > *bound {
+		return missed("the ratio is %.2f, the bound %.2f", r, *bound)
+	}
+	return nil
+}
+
+// costs runs a job of so many records with batchrun and with the loop in turns, each time to rows of its own.
+func (l *lab) costs(ctx context.Context, pairs int, j job, records int) (ours, theirs []costed, err error) {
+	n := int64(records)
 	measure := func(loop bool) func(context.Context) (costed, error) {
 		return func(ctx context.Context) (c costed, err error) {
 			dir, err := l.workdir("cost")
 			if err != nil {
 				return c, err
 			}
-			j := job{input: input, output: dir + "/rows.jsonl", url: server.url, concurrency: *streams}
+			j := j
+			j.output = filepath.Join(dir, "rows.jsonl")
 			if loop {
 				c.spent, c.lost, err = l.runLoop(ctx, j)
 			} else {
@@ -50,30 +66,27 @@ func cost(ctx context.Context, args []string) error {
 			return c, err
 		}
 	}
-	ours, theirs, err := alternate(ctx, *pairs, measure(false), measure(true))
-	if err != nil {
-		return err
-	}
+	return alternate(ctx, pairs, measure(false), measure(true))
+}
 
+// printCosts prints what both took, in all and per unit, of which each run had so many. It returns the ratio of processor time.
+func printCosts(w io.Writer, ours, theirs []costed, per string, units int) float64 {
 	cpu := func(c costed) time.Duration { return c.cpu }
 	var t table
-	t.row("client", "processor time", "per call", "wall time", "peak memory", "processor time of each run", "streams lost")
+	t.row("client", "processor time", per, "wall time", "peak memory", "processor time of each run", "streams lost")
 	for _, c := range []struct {
 		name string
 		runs []costed
 	}{{"batchrun", ours}, {"SDK loop", theirs}} {
 		used := median(pick(c.runs, cpu))
-		t.row(c.name, used, used/time.Duration(*records), median(pick(c.runs, func(c costed) time.Duration { return c.wall })),
+		t.row(c.name, used, used/time.Duration(units), median(pick(c.runs, func(c costed) time.Duration { return c.wall })),
 			bytesize(median(pick(c.runs, func(c costed) int64 { return c.peak }))), each(pick(c.runs, cpu)),
 			each(pick(c.runs, func(c costed) int { return c.lost })))
 	}
 	r := ratio(median(pick(ours, cpu)), median(pick(theirs, cpu)))
 	t.row("ratio", r, "", "", "", "", "")
-	t.print(os.Stdout)
-	if r > *bound {
-		return missed("the ratio is %.2f, the bound %.2f", r, *bound)
-	}
-	return nil
+	t.print(w)
+	return r
 }
 
 // costed is one run of a client.

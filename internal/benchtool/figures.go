@@ -87,6 +87,9 @@ func (t *table) print(w io.Writer) {
 func show(v any) string {
 	switch v := v.(type) {
 	case time.Duration:
+		if v != 0 && v.Abs() < 100*time.Microsecond {
+			return fmt.Sprintf("%.2f µs", v.Seconds()*1e6)
+		}
 		if v.Abs() < 10*time.Second {
 			return fmt.Sprintf("%.2f ms", v.Seconds()*1000)
 		}

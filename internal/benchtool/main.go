@@ -31,6 +31,7 @@ func init() {
 	commands = []command{
 		{"clock", "first-token latency at 1, 50 and 200 streams against the server's own clock, beside the loop", clock, true},
 		{"cost", "processor time of a run, beside the loop", cost, true},
+		{"stream", "time, bytes and allocations of a chunk in every family, and processor time of a chunk in a run, beside the SDK's", stream, true},
 		{"memory", "peak memory does not grow with the input, and --max-buffer holds", memory, true},
 		{"gsm8k", "the 1,319 questions of GSM8K to JSONL and Parquet, checked from the files", gsm8k, true},
 		{"storm", "every kind of fault at once, then every row is checked", storm, true},

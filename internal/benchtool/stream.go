@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/batchrun/batchrun/pipeline/bedrock/sim"
+)
+
+// streamBounds are the largest figures that pass.
+type streamBounds struct{ time, allocs, run float64 }
+
+// stream measures reading: first the streams of every family from memory, by BenchmarkStream of pipeline/bedrock, whose baseline
+// is the SDK's reader with encoding/json; then whole runs of long answers beside the loop, server and network included.
+func stream(ctx context.Context, args []string) error {
+	f, l := labFlags("stream")
+	rounds := f.Int("rounds", 7, "`rounds` over all families, each of which measures batchrun and the SDK one after the other")
+	benchtime := f.Duration("benchtime", 200*time.Millisecond, "`time` for each measurement of a round")
+	only := f.String("only", "", "`regexp` of the families to measure")
+	pairs := f.Int("pairs", 5, "alternating `pairs` of runs; 0 leaves them out")
+	records := f.Int("n", 200, "records of a run")
+	chunks := f.Int("chunks", 2000, "chunks with content in each answer of a run")
+	streams := f.Int("streams", 32, "streams in flight in a run")
+	var bounds streamBounds
+	f.Float64Var(&bounds.time, "bound", 0.06, "largest share of the SDK's time that passes")
+	f.Float64Var(&bounds.allocs, "allocs", 1, "most allocations a chunk that pass")
+	f.Float64Var(&bounds.run, "run-bound", 0.35, "largest share of the loop's processor time that passes")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if err := l.open(ctx); err != nil {
+		return err
+	}
+	defer l.close()
+
+	all, err := l.readings(ctx, *rounds, *benchtime, *only)
+	if err != nil {
+		return err
+	}
+	over := printReadings(os.Stdout, all, bounds)
+	if *pairs > 0 {
+		fmt.Println()
+		r, err := l.streamCosts(ctx, *pairs, *records, *chunks, *streams)
+		if err != nil {
+			return err
+		}
+		if r > bounds.run {
+			over = append(over, fmt.Sprintf("a chunk of a run: %.2f of the loop's processor time, the bound is %.2f", r, bounds.run))
+		}
+	}
+	if len(over) > 0 {
+		return missed("%s", strings.Join(over, "\n  "))
+	}
+	return nil
+}
+
+// streamCosts runs long answers with both clients. It returns the ratio of what a chunk takes.
+func (l *lab) streamCosts(ctx context.Context, pairs, records, chunks, streams int) (float64, error) {
+	server, err := l.serve(ctx, sim.Options{OutputTokens: chunks, KeepRecords: -1})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = server.stop() }()
+	input := l.path("stream.jsonl")
+	if err := messages(input, records); err != nil {
+		return 0, err
+	}
+	ours, theirs, err := l.costs(ctx, pairs, job{input: input, url: server.url, concurrency: streams}, records)
+	if err != nil {
+		return 0, err
+	}
+	return printCosts(os.Stdout, ours, theirs, "per chunk", records*chunks), nil
+}
+
+// A reading is what one way to read the streams of a family takes, per chunk.
+type reading struct {
+	wall, cpu     time.Duration // cpu is 0 where the system does not tell
+	bytes, allocs float64
+}
+
+// readings are those of one family, one of each way a round.
+type readings struct {
+	family       string
+	ours, theirs []reading
+}
+
+// readings runs BenchmarkStream round by round, so that both ways to read a family are measured next to each other again and
+// again, whatever else the machine has to do.
+func (l *lab) readings(ctx context.Context, rounds int, benchtime time.Duration, only string) ([]*readings, error) {
+	binary := l.path("stream.test.exe")
+	if _, err := output(ctx, "go", "test", "-C", l.repo, "-c", "-o", binary, "./pipeline/bedrock"); err != nil {
+		return nil, err
+	}
+	var all []*readings
+	for range rounds {
+		p, _, err := l.run(ctx, 0, binary, "-test.run", "^$", "-test.bench", "^BenchmarkStream$/^("+orAny(only)+")$/", "-test.benchtime", benchtime.String())
+		if err != nil {
+			return nil, err
+		}
+		if err := addReadings(&all, p.stdout.String()); err != nil {
+			return nil, err
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no family is called %q", only)
+	}
+	return all, nil
+}
+
+func orAny(pattern string) string {
+	if pattern == "" {
+		return ".*"
+	}
+	return pattern
+}
+
+// addReadings adds what one run of BenchmarkStream printed.
+func addReadings(all *[]*readings, printed string) error {
+	for line := range strings.Lines(printed) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || !strings.HasPrefix(fields[0], "BenchmarkStream/") {
+			continue
+		}
+		family, way, _ := strings.Cut(strings.TrimPrefix(fields[0], "BenchmarkStream/"), "/")
+		r, err := readingOf(fields[min(2, len(fields)):])
+		if err != nil {
+			return fmt.Errorf("%q: %w", line, err)
+		}
+		of := find(all, family)
+		switch {
+		case strings.HasPrefix(way, "batchrun"):
+			of.ours = append(of.ours, r)
+		case strings.HasPrefix(way, "sdk"):
+			of.theirs = append(of.theirs, r)
+		default:
+			return fmt.Errorf("%q: %q is neither way to read", line, way)
+		}
+	}
+	return nil
+}
+
+// find is the entry of a family, a new one if there is none.
+func find(all *[]*readings, family string) *readings {
+	for _, of := range *all {
+		if of.family == family {
+			return of
+		}
+	}
+	of := &readings{family: family}
+	*all = append(*all, of)
+	return of
+}
+
+// readingOf takes apart the figures of a benchmark's line, VALUE UNIT VALUE UNIT …, and divides them by its chunks.
+func readingOf(figures []string) (reading, error) {
+	values := make(map[string]float64)
+	for i := 0; i+1 < len(figures); i += 2 {
+		v, err := strconv.ParseFloat(figures[i], 64)
+		if err != nil {
+			return reading{}, err
+		}
+		values[figures[i+1]] = v
+	}
+	chunks := values["chunks/op"]
+	if chunks <= 0 || values["ns/op"] <= 0 {
+		return reading{}, fmt.Errorf("no chunks/op or no ns/op")
+	}
+	return reading{
+		wall: time.Duration(values["ns/op"] / chunks), cpu: time.Duration(values["cpu-ns/op"] / chunks),
+		bytes: values["B/op"] / chunks, allocs: values["allocs/op"] / chunks,
+	}, nil
+}
+
+// printReadings prints a row for each family, and returns what is over its bound. A ratio is the median of the rounds' ratios: what
+// else the machine had to do in a round slowed both.
+func printReadings(w io.Writer, all []*readings, bounds streamBounds) (over []string) {
+	var t table
+	t.row("family", "ns", "B", "allocations", "SDK: ns", "B", "allocations", "ratio", "of processor time", "target", "")
+	for _, of := range all {
+		wall := func(r reading) time.Duration { return r.wall }
+		cpu := func(r reading) time.Duration { return r.cpu }
+		size := func(r reading) float64 { return r.bytes }
+		allocs := func(r reading) float64 { return r.allocs }
+		share, many := of.ratio(wall), median(pick(of.ours, allocs))
+		verdict := "reached"
+		if share > bounds.time || many > bounds.allocs {
+			verdict = "**missed**"
+			over = append(over, fmt.Sprintf("%s: %.3f of the SDK's time with %.2f allocations a chunk, the bounds are %.2f and %g", of.family, share, many, bounds.time, bounds.allocs))
+		}
+		t.row(
+			of.family, median(pick(of.ours, wall)).Nanoseconds(), fmt.Sprintf("%.0f", median(pick(of.ours, size))), many,
+			median(pick(of.theirs, wall)).Nanoseconds(), fmt.Sprintf("%.0f", median(pick(of.theirs, size))), fmt.Sprintf("%.0f", median(pick(of.theirs, allocs))),
+			fmt.Sprintf("%.3f", share), fmt.Sprintf("%.3f", of.ratio(cpu)), bounds.time, verdict,
+		)
+	}
+	t.print(w)
+	return over
+}
+
+// ratio is the median of the rounds' ratios of a figure.
+func (of *readings) ratio(figure func(reading) time.Duration) float64 {
+	var ratios []float64
+	for i := range min(len(of.ours), len(of.theirs)) {
+		ratios = append(ratios, ratio(figure(of.ours[i]), figure(of.theirs[i])))
+	}
+	return median(ratios)
+}
