@@ -72,19 +72,20 @@ func (l *lab) costs(ctx context.Context, pairs int, j job, records int) (ours, t
 // printCosts prints what both took, in all and per unit, of which each run had so many. It returns the ratio of processor time.
 func printCosts(w io.Writer, ours, theirs []costed, per string, units int) float64 {
 	cpu := func(c costed) time.Duration { return c.cpu }
+	user := func(c costed) time.Duration { return c.user }
 	var t table
-	t.row("client", "processor time", per, "wall time", "peak memory", "processor time of each run", "streams lost")
+	t.row("client", "processor time", per, "of it in user mode", "wall time", "peak memory", "processor time of each run", "streams lost")
 	for _, c := range []struct {
 		name string
 		runs []costed
 	}{{"batchrun", ours}, {"SDK loop", theirs}} {
 		used := median(pick(c.runs, cpu))
-		t.row(c.name, used, used/time.Duration(units), median(pick(c.runs, func(c costed) time.Duration { return c.wall })),
+		t.row(c.name, used, used/time.Duration(units), median(pick(c.runs, user))/time.Duration(units), median(pick(c.runs, func(c costed) time.Duration { return c.wall })),
 			bytesize(median(pick(c.runs, func(c costed) int64 { return c.peak }))), each(pick(c.runs, cpu)),
 			each(pick(c.runs, func(c costed) int { return c.lost })))
 	}
 	r := ratio(median(pick(ours, cpu)), median(pick(theirs, cpu)))
-	t.row("ratio", r, "", "", "", "", "")
+	t.row("ratio", r, "", ratio(median(pick(ours, user)), median(pick(theirs, user))), "", "", "", "")
 	t.print(w)
 	return r
 }

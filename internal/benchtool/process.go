@@ -13,6 +13,7 @@ import (
 // spent is what a process took from its start to its end.
 type spent struct {
 	cpu  time.Duration // user and system
+	user time.Duration
 	wall time.Duration
 	peak int64 // bytes resident, 0 where the system does not tell
 	exit int   // -1: killed
@@ -53,7 +54,7 @@ func (p *process) wait() (spent, error) {
 	}
 	state := p.cmd.ProcessState
 	return spent{
-		cpu: state.UserTime() + state.SystemTime(), wall: time.Since(p.started),
+		cpu: state.UserTime() + state.SystemTime(), user: state.UserTime(), wall: time.Since(p.started),
 		peak: peakMemory(state), exit: state.ExitCode(),
 	}, nil
 }
