@@ -44,7 +44,8 @@ func TestPayload(t *testing.T) {
 
 // The reading of a payload is encoding/json's, whatever the payload, and whatever payload came before it.
 func FuzzPayload(f *testing.F) {
-	for _, s := range []string{`{"bytes":"eyJhIjoxfQ==","p":"abc"}`, `{"p":1,"bytes":"e30="}`, `{"bytes":"a\/b="}`, `{"bytes":null}`, `{"bytes":"e30=","p":"\"}`,
+	for _, s := range []string{
+		`{"bytes":"eyJhIjoxfQ==","p":"abc"}`, `{"p":1,"bytes":"e30="}`, `{"bytes":"a\/b="}`, `{"bytes":null}`, `{"bytes":"e30=","p":"\"}`,
 		`{"bytes":"eyJ0eXBlIjoiY29udGVudF9ibG9ja19kZWx0YSIsImluZGV4IjowfQ==","p":"abc"}`, `{"bytes":"eyJ0eXBlIjoiY29udGVudF9ibG9ja19kZWx0YSIsImluZGV4IjoyfX0="}`,
 	} {
 		for _, before := range []string{``, s, `{"bytes":"eyJhIjoxfQAAAAAAAAAA"}`, `{"bytes":"eyJhIjoxfQ%AAAAAAAAA"}`, `{"p":"","bytes":"AAAAAAAAAAAAAAAA"}`} {

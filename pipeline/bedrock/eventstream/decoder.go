@@ -71,7 +71,7 @@ type Decoder struct {
 	headers []byte  // a copy of those of the last message
 	last    Message // what they say
 
-	err   error // sticky
+	err error // sticky
 }
 
 // NewDecoder returns a decoder of the messages in r.
