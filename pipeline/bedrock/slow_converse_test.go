@@ -32,7 +32,7 @@ func converseSteps(rnd *rand.Rand) []converseStep {
 		}
 		kind := rnd.IntN(3)
 		if kind == 2 {
-			at("contentBlockStart", "start", fields{"toolUse": fields{"toolUseId": "t", "name": piece()}})
+			at("contentBlockStart", "start", fields{"toolUse": fields{"toolUseId": "t", "name": "n" + piece()}})
 		}
 		for range 1 + rnd.IntN(6) {
 			at("contentBlockDelta", "delta", []any{
