@@ -22,6 +22,7 @@ func (j job) args() []string {
 	args := []string{
 		"run", "-i", j.input, "-o", j.output, "-m", modelID, "--endpoint-url", j.url,
 		"-c", strconv.Itoa(j.concurrency), "--progress", "none",
+		"--no-learned", // or a run would begin with what the one before found
 	}
 	return append(args, j.more...)
 }
