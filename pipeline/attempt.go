@@ -19,6 +19,9 @@ type task struct {
 
 	weighed bool // its input tokens are the service's own count, or will not be
 
+	asked bool   // what a call of it can cost is known
+	most  Charge // and is this
+
 	order     int // among the records sent, from 1; the dispatcher's
 	firstSent int // among the calls sent, its first
 	sent      int // among the calls sent, its last
@@ -61,6 +64,7 @@ type outcome struct {
 	task     *task
 	admitted bool // the call was made; otherwise nothing happened to the record
 	fault    *Fault
+	stop     error // why no call of the run can be made; admitted is false
 	err      *InvokeError
 	response *Response
 	timing   Timing
@@ -96,11 +100,18 @@ func (w *worker) attempt(t *task) outcome {
 		gate = w.halt
 	}
 	w.weigh(gate, t)
+	// Before the permit: whoever waits for room must hold nothing that others wait for.
+	held, stop := w.reserve(t)
+	if held == nil {
+		return outcome{task: t, stop: stop}
+	}
 	permit, err := w.cfg.Limiter.Acquire(gate, ratelimit.Cost{Input: t.req.InputTokens, MaxTokens: t.req.MaxTokens})
 	if err != nil {
+		held.Release()
 		return outcome{task: t}
 	}
 	if err := w.cfg.Model.Prepare(gate); err != nil {
+		held.Release()
 		permit.Fail(ratelimit.Usage{})
 		if gate.Err() != nil {
 			return outcome{task: t}
@@ -108,10 +119,17 @@ func (w *worker) attempt(t *task) outcome {
 		return outcome{task: t, admitted: true, err: asInvokeError(err)}
 	}
 
+	if err := held.Journal(); err != nil {
+		held.Release()
+		permit.Fail(ratelimit.Usage{})
+		return outcome{task: t, stop: &StopError{Reason: StopStore, Err: err, Detail: "what a call may cost could not be noted before it was sent"}}
+	}
+
 	o := outcome{task: t, admitted: true, alone: w.inFlight.Add(1) == 1}
 	w.cfg.Observer.AttemptStarted()
 	o.response, o.timing, o.err = w.call(t, permit)
 	w.inFlight.Add(-1)
+	bill(held, &o)
 	w.settle(permit, t, &o)
 	seen := Attempt{Err: o.err, Timing: o.timing}
 	if o.response != nil {

@@ -28,6 +28,10 @@ type Config struct {
 	// exact; Model must be a [Counter]. What cannot be counted is estimated.
 	CountTokens bool
 
+	// Spending bounds what the run may cost; default: nothing does. Where it has no room for the next call while others are in
+	// flight, the run waits for them; where it never will have, the run returns a *[StopError].
+	Spending Spending
+
 	FirstTokenTimeout time.Duration // attempt's start → first content; default 10 min
 	IdleTimeout       time.Duration // silence after the first content; default 5 min
 	Timeout           time.Duration // of an attempt; default 60 min
@@ -79,6 +83,9 @@ func (c *Config) setDefaults() error {
 	if c.Concurrency < 0 || c.MaxAttempts < 0 || c.MaxBuffer < 0 || !(c.RetryShare > 0) {
 		return fmt.Errorf("pipeline: Concurrency %d, MaxAttempts %d, MaxBuffer %d and RetryShare %v must not be negative",
 			c.Concurrency, c.MaxAttempts, c.MaxBuffer, c.RetryShare)
+	}
+	if c.Spending == nil {
+		c.Spending = unbounded{}
 	}
 	if c.Observer == nil {
 		c.Observer = nobody{}

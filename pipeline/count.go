@@ -43,7 +43,7 @@ func (w *worker) weigh(gate context.Context, t *task) {
 	tokens, err := w.cfg.Model.(Counter).CountTokens(ctx, t.req)
 	t.weighed = gate.Err() == nil // else it comes back, unsent
 	if err == nil {
-		t.req.InputTokens = tokens
+		t.req.InputTokens, t.req.Counted = tokens, true
 		c.counted.Store(true)
 		c.failures.Store(0)
 		return

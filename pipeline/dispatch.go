@@ -46,6 +46,7 @@ type dispatcher struct {
 	again        tally // how the calls after a failure went
 
 	notReady time.Time // since when the model was not, and no call succeeded; zero otherwise
+	short    *task     // what a bound on spending has stopped the run at
 
 	sentRecords int
 	firstBound  int          // firstSent, and the records numbered before it that were not sent after all
@@ -118,12 +119,19 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		if !d.stopping && writable {
 			next = d.pick(now)
 		}
+		broke := next != nil && !d.affords(next)
+		if broke && d.stopping {
+			continue
+		}
+		if broke {
+			next = nil
+		}
 		var out chan<- *task
 		if next != nil {
 			out = d.tasks
 		}
 		var in <-chan intake
-		if next == nil && !d.stopping && writable && d.takes() {
+		if next == nil && !broke && !d.stopping && writable && d.takes() {
 			in = d.intake
 		}
 		d.thirst(in != nil, now)
@@ -169,6 +177,9 @@ func (d *dispatcher) finished() bool {
 func (d *dispatcher) verdict() error {
 	switch {
 	case d.stopErr != nil && !(d.deadline.over && d.complete()):
+		if d.short != nil {
+			return d.spent()
+		}
 		return d.stopErr
 	case d.readErr != nil:
 		return d.readErr

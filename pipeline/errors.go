@@ -49,6 +49,7 @@ type InvokeError struct {
 	Partial   string // text received before it failed
 	Content   bool   // content of any kind had arrived
 	Daily     bool   // a hint from the text: the quota of the day is used up
+	Unbilled  bool   // nothing of it is billed: it was never sent, or refused before the model saw it
 	Capacity  bool   // a hint: the service is short of capacity, not the caller of quota
 	Err       error  // what it was made from, may be nil
 }

@@ -16,6 +16,9 @@ func (d *dispatcher) judge(o outcome, now time.Time) {
 	}
 	if !o.admitted && o.fault == nil {
 		d.unsent(t)
+		if o.stop != nil {
+			d.stop(o.stop)
+		}
 		return
 	}
 	t.owes, t.paid, t.free = false, false, false

@@ -62,6 +62,8 @@ type Request struct {
 	Body json.RawMessage
 	// InputTokens estimates what the service will count for the input, images and system prompt included.
 	InputTokens int64
+	// Counted says that InputTokens is the service's own count.
+	Counted bool
 	// MaxTokens is what the service reserves for the answer: the body's own limit, or the
 	// documented default of the family where the body sets none.
 	MaxTokens int64

@@ -27,6 +27,8 @@ const (
 	StopNoService  StopReason = "no service"   // no call ever succeeded
 	StopDeadline   StopReason = "deadline"     // Config.Deadline came first
 	StopDay        StopReason = "daily quota"  // it comes back after the deadline only
+	StopSpending   StopReason = "spent"        // Config.Spending has no room for the next call
+	StopNoCeiling  StopReason = "no ceiling"   // nobody can tell what a call costs at most, and there is a bound
 	StopStore      StopReason = "cannot write" // the store failed for as long as Drain
 	StopSource     StopReason = "cannot read"  // the input failed, or changed
 )

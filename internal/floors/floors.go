@@ -19,6 +19,7 @@ var Table = map[string]int{
 	"jobs/limits":  3, // what the limiter saw and did, as a file
 	"jobs/plan":    3,
 	"jobs/report":  3,
+	"jobs/spend":   3, // what a run has spent, and may
 	"jobs/state":   3,
 
 	"pipeline/bedrock": 2, // the service as a pipeline.Model

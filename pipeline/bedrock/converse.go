@@ -26,6 +26,7 @@ var converse = family{
 	limits:       []string{"inferenceConfig.maxTokens"},
 	limitKey:     "inferenceConfig.maxTokens",
 	defaultLimit: defaultMaxTokens, // the model's own maximum, which the id does not tell
+	defaultFor:   []string{},
 	speaks:       pipeline.Converse,
 	takes:        pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true},
 	encode:       encodeConverse,

@@ -141,6 +141,9 @@ func converseFor(foundation string) *family {
 	if f, err := resolveFamily(foundation, ""); err == nil {
 		f = f.of(foundationID(foundation))
 		own.defaultLimit, own.maxLimit = max(f.defaultLimit, f.maxLimit), f.maxLimit
+		if f.maxLimit > 0 {
+			own.defaultFor = nil // without a limit of the request the model's own maximum holds
+		}
 	}
 	return &own
 }

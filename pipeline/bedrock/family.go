@@ -20,6 +20,9 @@ type family struct {
 	// defaultLimit is reserved for a body that does not say, limitRequired that the service refuses such a body.
 	defaultLimit  int64
 	limitRequired bool
+	// defaultFor are the beginnings of the ids of the models that are known to answer with at most defaultLimit tokens where a
+	// body sets no limit; nil: all of the family. Of the others the default is a guess, which no bound on spending can stand on.
+	defaultFor []string
 	// maxLimit is the highest answer length that the service accepts from models of the family; 0 for none.
 	maxLimit int64
 	// models are those of the family that have limits of their own; the first whose beginning fits holds.

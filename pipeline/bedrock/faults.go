@@ -126,14 +126,16 @@ func interrupted(ctx context.Context) *pipeline.InvokeError {
 func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.InvokeError {
 	if ctx.Err() != nil {
 		e := interrupted(ctx)
-		e.RequestID = c.requestID()
+		e.RequestID, e.Unbilled = c.requestID(), !c.written.Load()
 		return e
 	}
 	switch {
 	case !c.sent:
-		return m.credentialsFault(err)
+		e := m.credentialsFault(err)
+		e.Unbilled = true
+		return e
 	case c.response == nil:
-		e := &pipeline.InvokeError{Kind: pipeline.Transient, Type: pipeline.TypeConnectionError, Err: err}
+		e := &pipeline.InvokeError{Kind: pipeline.Transient, Type: pipeline.TypeConnectionError, Err: err, Unbilled: !c.written.Load()}
 		e.Message = m.redact(oneLine(sendError(err).Error()))
 		return e
 	}
@@ -167,8 +169,23 @@ func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.Inv
 		// A page of something in between: the service itself has not judged the request.
 		e.Kind = pipeline.Transient
 	}
+	e.Unbilled = refused(e, c.isMarkup())
 	hint(e)
 	return e
+}
+
+// refused reports whether an error before the stream tells that no model has seen the request: the service refuses by a status
+// of 4xx, and with 503 where it is short of capacity. Of the others nobody says that they are free: a model that took too long
+// (408) or gave up (424) has worked, and so may have what failed with 5xx. A page of something in between says nothing of what
+// became of the request behind it.
+func refused(e *pipeline.InvokeError, markup bool) bool {
+	switch e.Code {
+	case http.StatusRequestTimeout, http.StatusFailedDependency:
+		return false
+	case http.StatusServiceUnavailable:
+		return !markup
+	}
+	return e.Code >= 400 && e.Code < 500
 }
 
 // isMarkup reports whether the answer is a page for people rather than the service's JSON.

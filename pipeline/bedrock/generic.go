@@ -16,6 +16,7 @@ var imported = family{
 	limits:       []string{"max_tokens", "max_gen_len", "max_completion_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: defaultMaxTokens, // no default is documented
+	defaultFor:   []string{},
 	speaks:       pipeline.OpenAI,
 	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),
@@ -33,6 +34,7 @@ var generic = family{
 	},
 	limitKey:     "max_tokens",
 	defaultLimit: defaultMaxTokens,
+	defaultFor:   []string{},
 	speaks:       pipeline.OpenAI,
 	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),

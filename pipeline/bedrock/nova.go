@@ -17,6 +17,7 @@ var nova = family{
 	limits:       []string{"inferenceConfig.maxTokens", "inferenceConfig.max_new_tokens"},
 	limitKey:     "inferenceConfig.maxTokens",
 	defaultLimit: 5000,
+	defaultFor:   []string{"amazon.nova-micro-v1", "amazon.nova-lite-v1", "amazon.nova-pro-v1", "amazon.nova-premier-v1"},
 	speaks:       pipeline.Converse,
 	takes:        pipeline.Features{Turns: true, Images: true, Tools: true, TopP: true, TopK: true},
 	encode:       encodeNova,

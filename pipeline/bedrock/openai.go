@@ -11,6 +11,7 @@ var openai = family{
 	limits:       []string{"max_completion_tokens", "max_tokens"},
 	limitKey:     "max_completion_tokens",
 	defaultLimit: 128_000, // no default is documented; this is the page's context window
+	defaultFor:   []string{"openai.gpt-oss-"},
 	speaks:       pipeline.OpenAI,
 	takes:        chatTakes,
 	encode:       encodeChat("max_completion_tokens"),
@@ -25,6 +26,7 @@ var chat = family{
 	limits:       []string{"max_tokens", "max_completion_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: 32_768, // no default is documented
+	defaultFor:   []string{},
 	speaks:       pipeline.OpenAI,
 	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),

@@ -11,6 +11,7 @@ var qwen = family{
 	limits:       []string{"max_tokens", "max_completion_tokens"},
 	limitKey:     "max_tokens",
 	defaultLimit: 32_768, // no default is documented
+	defaultFor:   []string{},
 	speaks:       pipeline.OpenAI,
 	takes:        chatTakes,
 	encode:       encodeChat("max_tokens"),

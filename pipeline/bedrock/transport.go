@@ -26,6 +26,7 @@ type call struct {
 	response *http.Response
 	snippet  []byte // of a response that is not a success
 	connect  atomic.Int64
+	written  atomic.Bool // the service may have all of the request
 
 	whole     bool   // the answer comes in one piece, and is read before the SDK does
 	answered  bool   // and came, in the way that answerErr says
@@ -128,7 +129,8 @@ func (c *call) keepError() {
 func (c *call) trace() *httptrace.ClientTrace {
 	var asked time.Time
 	return &httptrace.ClientTrace{
-		GetConn: func(string) { asked = time.Now() },
+		GetConn:      func(string) { asked = time.Now() },
+		WroteHeaders: func() { c.written.Store(true) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			if !info.Reused && !asked.IsZero() {
 				c.connect.Store(int64(time.Since(asked)))

@@ -22,6 +22,10 @@ type weight struct {
 	text  int64 // bytes of keys and values that are not media
 	media int64 // tokens
 	limit int64 // of the answer, as the body says; -1 if it does not
+
+	images  int64 // of media, those that are images
+	encoded int64 // of all media, bytes as they stand in the body
+	opaque  bool  // there are media of which bytes do not tell how much they are
 }
 
 func (w weight) tokens() int64 { return (w.text+bytesPerToken-1)/bytesPerToken + w.media }
@@ -141,17 +145,22 @@ func (w *weight) takeMedia(key, s []byte) bool {
 			return false
 		}
 	}
+	w.encoded += int64(len(s))
 	raw := int64(len(s)) / 4 * 3
 	switch head := string(s[:4]); head {
 	case "iVBO", "/9j/", "R0lG", "UklG": // PNG, JPEG, GIF, WebP
+		w.images++
 		w.media += imageTokens
 	case "JVBE": // PDF
+		w.opaque = true
 		w.media += max(imageTokens, raw/documentBytesPerToken)
 	default:
 		if string(key) == "images" {
+			w.images++
 			w.media += imageTokens
 			break
 		}
+		w.opaque = true
 		w.media += max(imageTokens, raw/mediaBytesPerToken)
 	}
 	return true

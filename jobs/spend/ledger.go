@@ -1,0 +1,326 @@
+package spend
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/batchrun/batchrun/internal/atomicfile"
+	"github.com/batchrun/batchrun/jobs/journal"
+	"github.com/batchrun/batchrun/jobs/price"
+	"github.com/batchrun/batchrun/pipeline"
+)
+
+// Options are the bounds of a run, and how its calls are priced.
+type Options struct {
+	// Path is the file; "" keeps the count in memory only, for this process.
+	Path string
+	// MaxMoney is the bound in parts of [price.Pico], MaxTokens in tokens; 0 for none.
+	MaxMoney, MaxTokens int64
+	// Currency is that of the prices; "" without them.
+	Currency string
+	// Meter tells the prices at a time; nil: money is not counted. It may be called concurrently.
+	Meter func(at time.Time) price.Meter
+	// Most is how many tokens a call with a request is billed at most; see [pipeline.Spending]. It may be called concurrently.
+	Most func(req *pipeline.Request) (input, output int64, err error)
+	// Rows is what rows tell of earlier sessions.
+	Rows Rows
+	// Notice is told what a person should know, one line each; nil: nobody.
+	Notice func(string)
+
+	Now func() time.Time // nil: time.Now
+	FS  *atomicfile.FS   // nil: the operating system
+}
+
+// Rows is what the whole answers of a run's earlier sessions have used: what is known of sessions that had no bound.
+type Rows struct {
+	All       pipeline.Usage // of all sessions
+	Unbounded pipeline.Usage // of those that had no bound, or ran before there were any
+}
+
+// A Spent is what a ledger holds at one moment. Money is in parts of [price.Pico].
+type Spent struct {
+	Currency string // "" where money is not counted
+
+	Money, Tokens                 int64 // of all calls that have ended
+	UnsureMoney, UnsureTokens     int64 // of these, calls that failed or were cut, at what they may have cost at most
+	ReservedMoney, ReservedTokens int64 // for calls in flight
+	MaxMoney, MaxTokens           int64 // the bounds; 0 for none
+}
+
+// A Ledger counts what a run has spent. All methods but Close may be called concurrently.
+type Ledger struct {
+	opt Options
+
+	mu     sync.Mutex
+	known  pipeline.Charge           // what calls have cost, as the service says
+	unsure pipeline.Charge           // what calls that failed or were cut may have cost
+	held   pipeline.Charge           // of all reservations
+	open   map[int64]pipeline.Charge // reservations in the file that have not ended, by id
+	lastID int64
+	group  *group // what is to be written next
+	passed bool   // a call has cost more than was reserved for it, which was said
+
+	unpriced pipeline.Charge // of known and unsure, tokens that nobody has priced
+	rows     pipeline.Usage  // of sessions without a bound, as far as it is in known
+	currency string
+
+	disk    sync.Mutex // taken before mu
+	journal *journal.Journal
+	limit   int64 // size from which the file is replaced
+}
+
+var _ pipeline.Spending = (*Ledger)(nil)
+
+// A group is what one fsync makes durable. Marks are added under mu while it is the ledger's; the rest is the disk's.
+type group struct {
+	line line
+	done bool
+	err  error
+}
+
+// Most is what one call costs at most, as [pipeline.Spending] describes it.
+func (l *Ledger) Most(req *pipeline.Request) (c pipeline.Charge, err error) {
+	if c.Input, c.Output, err = l.opt.Most(req); err != nil {
+		return c, err
+	}
+	c.Money = l.meter().Most(c.Input, c.Output)
+	return c, nil
+}
+
+// meter is the prices of this moment; the zero Meter where there are none.
+func (l *Ledger) meter() price.Meter {
+	if l.opt.Meter == nil {
+		return price.Meter{}
+	}
+	return l.opt.Meter(l.opt.Now())
+}
+
+// Room tells whether there is room for a charge.
+func (l *Ledger) Room(c pipeline.Charge) pipeline.Room {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.room(c)
+}
+
+func (l *Ledger) room(c pipeline.Charge) pipeline.Room {
+	ended := plus(l.known, l.unsure)
+	switch {
+	case !l.opt.covers(plus(ended, c)):
+		return pipeline.RoomNever
+	case !l.opt.covers(plus(plus(ended, l.held), c)):
+		return pipeline.RoomLater
+	}
+	return pipeline.RoomNow
+}
+
+// covers reports whether the bounds allow for a charge.
+func (o *Options) covers(c pipeline.Charge) bool {
+	return (o.MaxMoney == 0 || c.Money <= o.MaxMoney) && (o.MaxTokens == 0 || tokens(c) <= o.MaxTokens)
+}
+
+// Reserve takes a charge on; nil where there is no room now.
+func (l *Ledger) Reserve(c pipeline.Charge) pipeline.Reservation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.room(c) != pipeline.RoomNow {
+		return nil
+	}
+	l.held = plus(l.held, c)
+	return &reservation{l: l, charge: c, meter: l.meter()}
+}
+
+// A reservation is a [pipeline.Reservation].
+type reservation struct {
+	l      *Ledger
+	charge pipeline.Charge
+	meter  price.Meter // of when it was made
+	id     int64       // in the file; 0 while it is not
+	ended  bool
+}
+
+// Journal makes the reservation durable.
+func (r *reservation) Journal() error {
+	l := r.l
+	if l.journal == nil {
+		return nil
+	}
+	l.mu.Lock()
+	l.lastID++
+	r.id = l.lastID
+	l.open[r.id] = r.charge
+	g := l.group
+	g.line.Reserved = append(g.line.Reserved, mark{r.id, r.charge})
+	l.mu.Unlock()
+	return l.flush(g)
+}
+
+// Settle replaces the reservation by what an answer has used.
+func (r *reservation) Settle(req *pipeline.Request, response *pipeline.Response) {
+	c, told := r.cost(req, response)
+	if !told {
+		r.Keep()
+		return
+	}
+	l := r.l
+	if r.end(&l.known, c) {
+		l.finish(mark{r.id, c})
+		l.look(r.charge, c)
+	}
+}
+
+// cost is what an answer has cost; told is false where the service does not say.
+func (r *reservation) cost(req *pipeline.Request, response *pipeline.Response) (c pipeline.Charge, told bool) {
+	u := response.Usage
+	c = pipeline.Charge{Input: u.InputTokens + u.CacheReadInputTokens + u.CacheWriteInputTokens, Output: u.OutputTokens}
+	if c.Input <= 0 || c.Output < 0 || c.Output == 0 && response.Text != "" {
+		return c, false
+	}
+	n := price.Count{Input: u.InputTokens, Output: u.OutputTokens, CacheRead: u.CacheReadInputTokens, CacheWrite5m: u.CacheWriteInputTokens}
+	if n.CacheWrite5m > 0 && asksLong(req.Body) {
+		n.CacheWrite5m, n.CacheWrite1h = 0, n.CacheWrite5m
+	}
+	c.Money = r.meter.Cost(n)
+	return c, true
+}
+
+// Keep leaves the reservation spent. In the file it stays as it is.
+func (r *reservation) Keep() {
+	r.end(&r.l.unsure, r.charge)
+}
+
+// Release gives the reservation back.
+func (r *reservation) Release() {
+	if r.end(&r.l.known, pipeline.Charge{}) {
+		r.l.finish(mark{ID: r.id})
+	}
+}
+
+// end moves the reservation from what is held to a sum, as the charge that it has become. It reports whether it was there.
+func (r *reservation) end(sum *pipeline.Charge, c pipeline.Charge) bool {
+	l := r.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.ended {
+		return false
+	}
+	r.ended = true
+	l.held = minus(l.held, r.charge)
+	delete(l.open, r.id)
+	l.spend(sum, c)
+	return true
+}
+
+// spend adds a charge to a sum. The caller holds mu.
+func (l *Ledger) spend(sum *pipeline.Charge, c pipeline.Charge) {
+	*sum = plus(*sum, c)
+	if l.opt.Meter == nil {
+		l.unpriced = plus(l.unpriced, pipeline.Charge{Input: c.Input, Output: c.Output})
+	}
+}
+
+// look says once that a bound was not one: then the sum may pass what was allowed by as much.
+func (l *Ledger) look(reserved, cost pipeline.Charge) {
+	if cost.Money <= reserved.Money && tokens(cost) <= tokens(reserved) {
+		return
+	}
+	l.mu.Lock()
+	said := l.passed
+	l.passed = true
+	l.mu.Unlock()
+	if !said {
+		l.opt.Notice(fmt.Sprintf("a call was billed %s tokens, more than the %s that were taken for its most: please report it, with the model",
+			comma(tokens(cost)), comma(tokens(reserved))))
+	}
+}
+
+// Spent is the state of the ledger now.
+func (l *Ledger) Spent() Spent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Spent{
+		Currency: l.opt.Currency,
+		Money:    plus(l.known, l.unsure).Money, Tokens: tokens(plus(l.known, l.unsure)),
+		UnsureMoney: l.unsure.Money, UnsureTokens: tokens(l.unsure),
+		ReservedMoney: l.held.Money, ReservedTokens: tokens(l.held),
+		MaxMoney: l.opt.MaxMoney, MaxTokens: l.opt.MaxTokens,
+	}
+}
+
+// finish writes the end of a call, as far as nobody else is writing: then it goes with what comes next.
+func (l *Ledger) finish(m mark) {
+	if m.ID == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.group.line.Ended = append(l.group.line.Ended, m)
+	l.mu.Unlock()
+	if !l.disk.TryLock() {
+		return
+	}
+	defer l.disk.Unlock()
+	l.mu.Lock()
+	g := l.group
+	if len(g.line.Reserved) > 0 { // whoever added them is about to write it, and to sync
+		l.mu.Unlock()
+		return
+	}
+	l.group = new(group)
+	l.mu.Unlock()
+	g.done = true
+	_ = l.journal.Append(g.line) // lost, it counts at its reservation; the next reservation meets the same disk and says so
+}
+
+// flush makes a group durable, unless somebody else has done it meanwhile.
+func (l *Ledger) flush(g *group) error {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	if g.done {
+		return g.err
+	}
+	l.mu.Lock()
+	l.group = new(group) // from here on nobody adds to g
+	l.mu.Unlock()
+	g.done = true
+	if g.err = l.journal.Append(g.line); g.err == nil {
+		g.err = l.journal.Sync()
+	}
+	if g.err == nil && l.journal.Size() > l.limit {
+		g.err = l.replace()
+	}
+	return g.err
+}
+
+// Close writes what is left to be written. The ledger is not used any more after it.
+func (l *Ledger) Close() error {
+	if l.journal == nil {
+		return nil
+	}
+	l.mu.Lock()
+	g := l.group
+	l.mu.Unlock()
+	if len(g.line.Ended) == 0 { // nothing is reserved any more
+		return errors.Join(l.journal.Sync(), l.journal.Close())
+	}
+	return errors.Join(l.flush(g), l.journal.Close())
+}
+
+func tokens(c pipeline.Charge) int64 { return add(c.Input, c.Output) }
+
+func plus(a, b pipeline.Charge) pipeline.Charge {
+	return pipeline.Charge{Money: add(a.Money, b.Money), Input: add(a.Input, b.Input), Output: add(a.Output, b.Output)}
+}
+
+func minus(a, b pipeline.Charge) pipeline.Charge {
+	return pipeline.Charge{Money: a.Money - b.Money, Input: a.Input - b.Input, Output: a.Output - b.Output}
+}
+
+// most is where sums end: two of them are still no overflow.
+const most = 1 << 62
+
+func add(a, b int64) int64 { return min(a+b, most-1) }
+
+// asksLong reports whether a request asks a cache to keep for an hour.
+func asksLong(body []byte) bool { return bytes.Contains(body, []byte(`"1h"`)) }

@@ -1,0 +1,472 @@
+package spend
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/batchrun/batchrun/internal/atomicfile"
+	"github.com/batchrun/batchrun/jobs/journal"
+	"github.com/batchrun/batchrun/jobs/price"
+	"github.com/batchrun/batchrun/pipeline"
+)
+
+// prices are 3 and 15 a million, from the cache 0.3, to it 4 for five minutes and 6 for an hour.
+func prices(t testing.TB) func(time.Time) price.Meter {
+	t.Helper()
+	table, err := price.Load("p", []byte("currency: USD\nper: 1000000\nprices:\n  - {model: m, input: 3, output: 15, cache_read: 0.3, cache_write_5m: 4, cache_write_1h: 6}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := table.Entries[0].Meter(1)
+	return func(time.Time) price.Meter { return m }
+}
+
+const micro = price.Pico / 1_000_000
+
+// ask is what every request of these tests may be billed at most: 100 tokens in, 100 out, 2,100 micro of money.
+func ask(*pipeline.Request) (input, output int64, err error) { return 100, 100, nil }
+
+const askMoney = (100*6 + 100*15) * micro
+
+func options(t testing.TB, path string) Options {
+	return Options{Path: path, Currency: "USD", Meter: prices(t), Most: ask}
+}
+
+func open(t testing.TB, o Options) *Ledger {
+	t.Helper()
+	l, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// reserve takes on one request, which must fit, and makes that durable.
+func reserve(t testing.TB, l *Ledger) pipeline.Reservation {
+	t.Helper()
+	c, err := l.Most(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := l.Reserve(c)
+	if r == nil {
+		t.Fatalf("no room for %+v in %+v", c, l.Spent())
+	}
+	if err := r.Journal(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func answer(u pipeline.Usage) *pipeline.Response { return &pipeline.Response{Text: "x", Usage: u} }
+
+var plain = &pipeline.Request{Body: []byte(`{}`)}
+
+// What a call costs depends on how it ended.
+func TestEnds(t *testing.T) {
+	used := pipeline.Usage{InputTokens: 10, OutputTokens: 4}
+	tests := map[string]struct {
+		end           func(pipeline.Reservation)
+		money, unsure int64 // micro
+		tokens        int64
+	}{
+		"an answer costs what it used":       {func(r pipeline.Reservation) { r.Settle(plain, answer(used)) }, 10*3 + 4*15, 0, 14},
+		"a cut call costs all it could":      {func(r pipeline.Reservation) { r.Keep() }, 2100, 2100, 200},
+		"a refusal costs nothing":            {func(r pipeline.Reservation) { r.Release() }, 0, 0, 0},
+		"only the first end counts":          {func(r pipeline.Reservation) { r.Release(); r.Keep(); r.Settle(plain, answer(used)) }, 0, 0, 0},
+		"an answer without counts":           {func(r pipeline.Reservation) { r.Settle(plain, answer(pipeline.Usage{})) }, 2100, 2100, 200},
+		"an answer whose output nobody says": {func(r pipeline.Reservation) { r.Settle(plain, answer(pipeline.Usage{InputTokens: 9})) }, 2100, 2100, 200},
+		"an empty answer has none": {func(r pipeline.Reservation) {
+			r.Settle(plain, &pipeline.Response{Usage: pipeline.Usage{InputTokens: 9}})
+		}, 27, 0, 9},
+		"a cache kept for five minutes": {func(r pipeline.Reservation) { r.Settle(plain, answer(cached)) }, 3 + 3 + 40 + 15, 0, 22},
+		"a cache kept for an hour, or partly": {func(r pipeline.Reservation) {
+			r.Settle(&pipeline.Request{Body: []byte(`{"ttl":"1h"}`)}, answer(cached))
+		}, 3 + 3 + 60 + 15, 0, 22},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), FileName)
+			l := open(t, options(t, path))
+			tt.end(reserve(t, l))
+			want := Spent{Currency: "USD", Money: tt.money * micro, Tokens: tt.tokens, UnsureMoney: tt.unsure * micro}
+			if tt.unsure > 0 {
+				want.UnsureTokens = tt.tokens
+			}
+			if diff := cmp.Diff(want, l.Spent()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, open(t, options(t, path)).Spent()); diff != "" {
+				t.Errorf("opened again (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+var cached = pipeline.Usage{InputTokens: 1, OutputTokens: 1, CacheReadInputTokens: 10, CacheWriteInputTokens: 10}
+
+// While calls are in flight a call may have to wait; that it never can go is said as soon as it is so.
+func TestRoom(t *testing.T) {
+	for _, bound := range []Options{{MaxMoney: 5 * askMoney / 2}, {MaxTokens: 500}} {
+		o := options(t, "")
+		o.MaxMoney, o.MaxTokens = bound.MaxMoney, bound.MaxTokens
+		l := open(t, o)
+		c, _ := l.Most(nil)
+		room := func(want pipeline.Room) {
+			t.Helper()
+			if got := l.Room(c); got != want {
+				t.Errorf("room %v, want %v in %+v", got, want, l.Spent())
+			}
+			if r := l.Reserve(c); (r != nil) != (want == pipeline.RoomNow) {
+				t.Errorf("Reserve = %v where room is %v", r, want)
+			} else if r != nil {
+				r.Release()
+			}
+		}
+		first, second := reserve(t, l), reserve(t, l)
+		room(pipeline.RoomLater)
+		first.Settle(plain, answer(pipeline.Usage{InputTokens: 10, OutputTokens: 10}))
+		room(pipeline.RoomNow)
+		second.Keep()
+		room(pipeline.RoomNow)
+		reserve(t, l).Keep()
+		room(pipeline.RoomNever)
+		if s := l.Short("in.jsonl:7", c); !strings.Contains(s, "in.jsonl:7") || !strings.Contains(s, "of it by calls that failed or were cut") {
+			t.Error(s)
+		}
+	}
+}
+
+// A process that is gone leaves its reservations spent, wherever the file was cut; the end of a call that is lost
+// costs no less.
+func TestCutAtEveryByte(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	l := open(t, options(t, path))
+	begin, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := map[int]int64{} // by the size of the file: what it must say at least
+	note := func() {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := l.Spent()
+		least[int(info.Size())] = s.Money + s.ReservedMoney
+	}
+	var flying []pipeline.Reservation
+	for i := range 12 {
+		flying = append(flying, reserve(t, l))
+		note()
+		if i%3 == 2 {
+			flying[i-1].Settle(plain, answer(pipeline.Usage{InputTokens: 5, OutputTokens: 5}))
+			flying[i].Release()
+			note()
+		}
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want int64
+	for cut := len(begin); cut <= len(whole); cut++ {
+		if v, ok := least[cut]; ok {
+			want = v
+		}
+		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		next := open(t, options(t, path))
+		if s := next.Spent(); s.Money != want || s.ReservedMoney != 0 {
+			t.Fatalf("cut at byte %d: %d are spent and %d reserved, want %d and none", cut, s.Money, s.ReservedMoney, want)
+		}
+		_ = next.Close()
+		if after, _ := os.ReadFile(path); bytes.Count(after, []byte("\n")) != 1 {
+			t.Fatalf("cut at byte %d: the file was not replaced by its sums:\n%s", cut, after)
+		}
+	}
+}
+
+// What cannot be believed is refused, and left as it is.
+func TestDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	l := open(t, options(t, path))
+	reserve(t, l)
+	reserve(t, l)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(whole)
+	damaged[bytes.IndexByte(whole, '\n')+12] ^= 1
+	for name, data := range map[string][]byte{"damaged": damaged, "empty": {}, "without its sums": whole[bytes.IndexByte(whole, '\n')+1:]} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(options(t, path))
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "damaged" && !errors.Is(err, journal.ErrCorrupt) {
+			t.Errorf("%s: %v, want %v", name, err, journal.ErrCorrupt)
+		}
+		if after, _ := os.ReadFile(path); !bytes.Equal(after, data) {
+			t.Errorf("%s: the file was changed", name)
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := options(t, path)
+	other.Currency = "EUR"
+	if _, err := Open(other); err == nil || !strings.Contains(err.Error(), "USD") {
+		t.Errorf("in another currency: %v", err)
+	}
+}
+
+// A call is not sent when its reservation could not be written.
+func TestFullDisk(t *testing.T) {
+	full := false
+	o := options(t, filepath.Join(t.TempDir(), FileName))
+	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, _ string, _ int64) (int, error) {
+		if full {
+			return 3, errors.New("no space left on device")
+		}
+		return 0, nil
+	}}
+	l := open(t, o)
+	kept := reserve(t, l)
+	full = true
+	c, _ := l.Most(nil)
+	r := l.Reserve(c)
+	if err := r.Journal(); err == nil {
+		t.Fatal("Journal on a full disk says nothing")
+	}
+	r.Release()
+	full = false
+	reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1}))
+	kept.Keep()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.FS = nil
+	if s := open(t, o).Spent(); s.Money != askMoney+18*micro {
+		t.Errorf("spent %d, want a call that was kept and one that cost 18 micro", s.Money)
+	}
+}
+
+// Reservations that come at the same time share an fsync.
+func TestGroups(t *testing.T) {
+	var mu sync.Mutex
+	syncs := 0
+	o := options(t, filepath.Join(t.TempDir(), FileName))
+	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, _ string, _ int64) (int, error) {
+		if op == atomicfile.OpSync {
+			mu.Lock()
+			syncs++
+			mu.Unlock()
+			time.Sleep(2 * time.Millisecond)
+		}
+		return 0, nil
+	}}
+	l := open(t, o)
+	syncs = 0
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() { reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1})) })
+	}
+	all.Wait()
+	if syncs > 20 {
+		t.Errorf("%d fsyncs for 100 reservations at the same time", syncs)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, o).Spent(); s.Money != 100*18*micro || s.UnsureMoney != 0 {
+		t.Errorf("after all: %+v", s)
+	}
+}
+
+// The file does not grow without end within a session either, and nothing is lost when it is replaced.
+func TestReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	l := open(t, options(t, path))
+	flying := reserve(t, l)
+	const calls = 300
+	for i := range calls {
+		l.limit = 2000
+		r := reserve(t, l)
+		if i%2 == 0 {
+			r.Keep()
+		} else {
+			r.Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1}))
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > 4000 {
+		t.Errorf("the file has %d bytes: %v", info.Size(), err)
+	}
+	want := int64(calls/2*askMoney + calls/2*18*micro + askMoney)
+	if s := l.Spent(); s.Money+s.ReservedMoney != want {
+		t.Errorf("%+v, want %d in all", s, want)
+	}
+	if s := open(t, options(t, path)).Spent(); s.Money != want {
+		t.Errorf("opened beside it: %+v, want %d", s, want)
+	}
+	flying.Release()
+}
+
+// What sessions without a bound have spent is known from their rows, and counts once; what was counted without prices gets them
+// as soon as there are some.
+func TestEarlierSessions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	var notes []string
+	session := func(priced bool, rows Rows) Spent {
+		t.Helper()
+		o := Options{Path: path, Most: ask, Rows: rows, Notice: func(s string) { notes = append(notes, s) }}
+		if priced {
+			o.Meter, o.Currency = prices(t), "USD"
+		}
+		l := open(t, o)
+		s := l.Spent()
+		reserve(t, l).Keep()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	rows := pipeline.Usage{InputTokens: 1000, OutputTokens: 100}
+	more := pipeline.Usage{InputTokens: 1500, OutputTokens: 150}
+	// 6 is the dearest price of input: whether it was written to a cache for an hour is not known any more.
+	steps := []struct {
+		priced bool
+		rows   Rows
+		want   int64 // micro
+		tokens int64
+	}{
+		{false, Rows{All: rows, Unbounded: rows}, 0, 1100},
+		{false, Rows{All: rows, Unbounded: rows}, 0, 1300},
+		{true, Rows{All: rows, Unbounded: rows}, 1200*6 + 300*15, 1500},
+		{false, Rows{All: more, Unbounded: more}, 1200*6 + 300*15 + 2100, 1700 + 550},
+		{true, Rows{All: more, Unbounded: more}, 1200*6 + 300*15 + 2100 + 600*6 + 150*15, 1900 + 550},
+	}
+	for i, step := range steps {
+		if s := session(step.priced, step.rows); s.Money != step.want*micro || s.Tokens != step.tokens {
+			t.Errorf("session %d begins with %d micro and %d tokens, want %d and %d", i+1, s.Money/micro, s.Tokens, step.want, step.tokens)
+		}
+	}
+	if len(notes) != 2 || !strings.Contains(notes[0], "1,100 tokens") || !strings.Contains(notes[1], "550 tokens") {
+		t.Errorf("said: %q", notes)
+	}
+}
+
+// Whatever calls do, and whenever the process is gone: what has been billed never passes the bound, and a count that is opened
+// again knows of all of it.
+func TestNeverPassed(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		o := options(t, filepath.Join(dir, fmt.Sprint(n)))
+		o.MaxMoney = rapid.Int64Range(0, 30*askMoney).Draw(rt, "bound")
+		l := open(t, o)
+		var billed int64 // by the service, which answers to calls of dead processes as well
+		var flying []pipeline.Reservation
+		take := func(rt *rapid.T) pipeline.Reservation {
+			i := rapid.IntRange(0, len(flying)-1).Draw(rt, "which")
+			r := flying[i]
+			flying = append(flying[:i], flying[i+1:]...)
+			return r
+		}
+		none := func() bool { return len(flying) == 0 }
+		rt.Repeat(map[string]func(*rapid.T){
+			"call": func(rt *rapid.T) {
+				c, _ := l.Most(nil)
+				if r := l.Reserve(c); r != nil {
+					if err := r.Journal(); err != nil {
+						rt.Fatal(err)
+					}
+					billed += askMoney // until it is known to be less
+					flying = append(flying, r)
+				}
+			},
+			"answer": func(rt *rapid.T) {
+				if none() {
+					rt.Skip()
+				}
+				u := pipeline.Usage{InputTokens: rapid.Int64Range(1, 100).Draw(rt, "in"), OutputTokens: rapid.Int64Range(1, 100).Draw(rt, "out")}
+				take(rt).Settle(plain, answer(u))
+				billed += (u.InputTokens*3+u.OutputTokens*15)*micro - askMoney
+			},
+			"cut": func(rt *rapid.T) {
+				if none() {
+					rt.Skip()
+				}
+				take(rt).Keep()
+			},
+			"refuse": func(rt *rapid.T) {
+				if none() {
+					rt.Skip()
+				}
+				take(rt).Release()
+				billed -= askMoney
+			},
+			"kill": func(rt *rapid.T) {
+				_ = l.journal.Close() // nothing else is written
+				l, flying = open(t, o), nil
+			},
+			"end": func(rt *rapid.T) {
+				if err := l.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				l, flying = open(t, o), nil
+			},
+			"": func(rt *rapid.T) {
+				s := l.Spent()
+				if o.MaxMoney > 0 && billed > o.MaxMoney {
+					rt.Fatalf("%d were billed, the bound is %d", billed, o.MaxMoney)
+				}
+				if s.Money+s.ReservedMoney < billed {
+					rt.Fatalf("%d were billed, the ledger knows of %d", billed, s.Money+s.ReservedMoney)
+				}
+			},
+		})
+		_ = l.Close()
+	})
+}
+
+func TestMoney(t *testing.T) {
+	for pico, want := range map[int64]string{
+		0: "0.00", 5 * price.Pico: "5.00", 4_931_200_000_000: "4.9312", 71_200_000_000: "0.0712", 1_234_567_891_234_567: "1,234.57", 12_000_000: "0.000012",
+	} {
+		if got := Money(pico); got != want {
+			t.Errorf("Money(%d) = %s, want %s", pico, got, want)
+		}
+	}
+}
+
+// One reservation and its end, with an fsync that costs nothing: what the ledger itself takes.
+func BenchmarkReservation(b *testing.B) {
+	for name, path := range map[string]string{"memory": "", "file": filepath.Join(b.TempDir(), FileName)} {
+		b.Run(name, func(b *testing.B) {
+			l := open(b, options(b, path))
+			for b.Loop() {
+				reserve(b, l).Settle(plain, answer(cached))
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package pipeline
+
+// A Charge is what calls cost: money, in millionths of a millionth of a currency (0 where nobody counts money), and tokens as
+// they are billed. Output tokens count once: burndown is about quotas and never enters a bill
+// (https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html).
+type Charge struct {
+	Money  int64 `json:"money,omitempty"`
+	Input  int64 `json:"input,omitempty"` // read from caches and written to them included
+	Output int64 `json:"output,omitempty"`
+}
+
+// Room says whether a charge can still be taken on.
+type Room uint8
+
+// What room there is.
+const (
+	RoomNow   Room = iota
+	RoomLater      // not unless calls in flight turn out to cost less than is reserved for them
+	RoomNever      // not even if they cost nothing
+)
+
+// A Spending keeps a run within what it may cost. It knows the prices; the pipeline asks before every call, and tells how the
+// call went. All methods may be called concurrently, and none waits for another call to end.
+type Spending interface {
+	// Most is what one call with a request can be billed at most. An error says why nobody can tell, in one line; such a
+	// call cannot be kept within any bound.
+	Most(req *Request) (Charge, error)
+	// Room tells whether there is room for a charge. While nothing is reserved it is never [RoomLater].
+	Room(c Charge) Room
+	// Reserve takes a charge on. It is nil where there is no room now. Nothing of it is durable yet.
+	Reserve(c Charge) Reservation
+	// Short says in one sentence what was spent, and that a call of the record at a place would pass the bound.
+	Short(place string, c Charge) string
+}
+
+// A Reservation is what a call may cost while nobody knows what it does cost. One goroutine uses it; the first of Settle, Keep and
+// Release ends it.
+type Reservation interface {
+	// Journal makes it durable: from here on it counts, whatever becomes of this process. The call may be sent only after it
+	// has returned nil.
+	Journal() error
+	// Settle replaces it by what the service says of the whole answer to a request.
+	Settle(req *Request, r *Response)
+	// Keep leaves all of it spent: the service may have worked, and nobody knows how much of it is billed.
+	Keep()
+	// Release gives all of it back: nothing was sent, or nothing of it is billed.
+	Release()
+}
+
+// unbounded is the Spending of a run without bounds.
+type unbounded struct{}
+
+func (unbounded) Most(*Request) (Charge, error) { return Charge{}, nil }
+func (unbounded) Room(Charge) Room              { return RoomNow }
+func (unbounded) Reserve(Charge) Reservation    { return unbounded{} }
+func (unbounded) Short(string, Charge) string   { return "" }
+func (unbounded) Journal() error                { return nil }
+func (unbounded) Settle(*Request, *Response)    {}
+func (unbounded) Keep()                         {}
+func (unbounded) Release()                      {}
+
+// reserve takes on what one call of a task can cost. It is nil where there is no room for it now, or stop says why there
+// never will be.
+func (w *worker) reserve(t *task) (held Reservation, stop error) {
+	most, err := w.cfg.Spending.Most(t.req) // anew for each call: the input may have been counted since
+	if err != nil {
+		return nil, &StopError{Reason: StopNoCeiling, Err: err, Detail: t.rec.Place()}
+	}
+	t.most, t.asked = most, true
+	return w.cfg.Spending.Reserve(most), nil
+}
+
+// bill ends a reservation with what the call has cost. What failed after the service may have begun to work counts in full:
+// no page of AWS says that a broken answer is free, and the part of it that arrived says nothing of the part that did not.
+func bill(held Reservation, o *outcome) {
+	switch {
+	case o.err == nil:
+		held.Settle(o.task.req, o.response)
+	case o.err.Unbilled:
+		held.Release()
+	default:
+		held.Keep()
+	}
+}
+
+// affords reports whether there is room for a call of a task. What a new record may cost is not known before a worker has
+// encoded it: that worker hands it back. Where there never will be room the run stops, although smaller records may follow:
+// which of them went would depend on chance.
+func (d *dispatcher) affords(t *task) bool {
+	if !t.asked {
+		return true
+	}
+	switch d.cfg.Spending.Room(t.most) {
+	case RoomNow:
+		return true
+	case RoomNever:
+		d.short = t
+		d.stop(&StopError{Reason: StopSpending})
+	case RoomLater: // an outcome tells when to look again
+	}
+	return false
+}
+
+// spent says why the run cannot go on, by what its last calls have cost.
+func (d *dispatcher) spent() error {
+	return &StopError{Reason: StopSpending, Detail: d.cfg.Spending.Short(d.short.rec.Place(), d.short.most)}
+}
