@@ -175,6 +175,7 @@ func TestCutAtEveryByte(t *testing.T) {
 		note()
 		if i%3 == 2 {
 			flying[i-1].Settle(plain, answer(pipeline.Usage{InputTokens: 5, OutputTokens: 5}))
+			note()
 			flying[i].Release()
 			note()
 		}
