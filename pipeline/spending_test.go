@@ -1,0 +1,255 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A purse is a Spending in tokens: a call takes 100 plus its position's own, and an answer costs 10 of them.
+type purse struct {
+	mu          sync.Mutex
+	bound       int64
+	spent, held int64
+	tries       int             // of Reserve
+	durable     map[*claim]bool // what is journaled and has not ended
+	peak        int64           // of spent and held
+	disk        error
+	most        func(req *Request) (Charge, error)
+}
+
+func (p *purse) Most(req *Request) (Charge, error) {
+	if p.most != nil {
+		return p.most(req)
+	}
+	return Charge{Output: 100}, nil
+}
+
+func (p *purse) Room(c Charge) Room {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.spent+c.Output > p.bound:
+		return RoomNever
+	case p.spent+p.held+c.Output > p.bound:
+		return RoomLater
+	}
+	return RoomNow
+}
+
+func (p *purse) Reserve(c Charge) Reservation {
+	p.mu.Lock()
+	p.tries++
+	p.mu.Unlock()
+	if p.Room(c) != RoomNow {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held += c.Output
+	p.peak = max(p.peak, p.spent+p.held)
+	return &claim{p: p, of: c.Output}
+}
+
+func (p *purse) Short(place string, c Charge) string {
+	return fmt.Sprintf("%d of %d are spent, %s may cost %d", p.spent, p.bound, place, c.Output)
+}
+
+type claim struct {
+	p     *purse
+	of    int64
+	ended bool
+}
+
+func (c *claim) Journal() error {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	if c.p.disk != nil {
+		return c.p.disk
+	}
+	if c.p.durable == nil {
+		c.p.durable = map[*claim]bool{}
+	}
+	c.p.durable[c] = true
+	return nil
+}
+
+func (c *claim) end(cost int64) {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	if c.ended {
+		panic("a reservation was ended twice")
+	}
+	c.ended = true
+	delete(c.p.durable, c)
+	c.p.held -= c.of
+	c.p.spent += cost
+}
+
+func (c *claim) Settle(*Request, *Response) { c.end(10) }
+func (c *claim) Keep()                      { c.end(c.of) }
+func (c *claim) Release()                   { c.end(0) }
+
+// A bound is used up as far as whole reservations reach, never passed, and what is left can be resumed: the next session
+// sends nothing and says the same.
+func TestSpendingStops(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 1000, 16, nil)
+		p := &purse{bound: 2000}
+		s.cfg.Spending = p
+		err := s.run(t.Context(), t)
+		if stopReason(err) != StopSpending {
+			t.Fatalf("Run() = %v, want a stop for spending", err)
+		}
+		// 191 answers cost 1,910; another could cost 100.
+		if want := "1910 of 2000 are spent, test.jsonl:"; s.store.succeeded() != 191 || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%d answers, %q; want 191, %q", s.store.succeeded(), err, want)
+		}
+		if p.peak > p.bound || p.held != 0 || len(p.durable) != 0 {
+			t.Errorf("up to %d of %d at once, %d are still held, %d in the file", p.peak, p.bound, p.held, len(p.durable))
+		}
+		next := newSetup(t, 1000, 16, nil)
+		next.cfg.Spending = p
+		if again := next.run(t.Context(), t); stopReason(again) != StopSpending || next.model.total != 0 {
+			t.Errorf("the next session sent %d calls: %v", next.model.total, again)
+		}
+	})
+}
+
+// Where reservations are far above what calls cost, calls wait for those in flight, and go as soon as these have ended: without
+// asking again and again, and without a wait longer than that.
+func TestSpendingWaits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 40, 16, nil)
+		p := &purse{bound: 300 + 400} // room for few at a time, and for all in the end
+		s.cfg.Spending = p
+		start := time.Now()
+		if err := s.run(t.Context(), t); err != nil {
+			t.Fatal(err)
+		}
+		// Seven at a time at first, four at the end, 200 ms each.
+		if took := time.Since(start); took > 9*200*time.Millisecond || s.model.peak > 7 || s.store.succeeded() != 40 {
+			t.Errorf("%d answers in %v, %d at a time", s.store.succeeded(), took, s.model.peak)
+		}
+		if p.tries > 80 || p.peak > p.bound { // each record once too early, at most
+			t.Errorf("%d were asked for by 40 calls, up to %d of %d reserved", p.tries, p.peak, p.bound)
+		}
+	})
+}
+
+// What a call costs is told by how it ended.
+func TestSpendingBills(t *testing.T) {
+	refused := fails(RecordFatal, "ValidationException")
+	refused.err.Unbilled = true
+	throttled := fails(Throttled, "ThrottlingException")
+	throttled.err.Unbilled = true
+	tests := map[string]struct {
+		first step // of one record; then it is answered
+		spent int64
+	}{
+		"an answer":                     {fine, 10},
+		"refused":                       {refused, 0},
+		"throttled, then answered":      {throttled, 10},
+		"in-stream throttled, answered": {fails(Throttled, "ThrottlingException"), 110},
+		"failed, then answered":         {fails(Transient, "InternalServerException"), 110},
+		"cut short, then answered":      {step{text: "ha", empty: true}, 110},
+		"silent for ever, answered":     {step{hang: true}, 110},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newSetup(t, 1, 1, func(_ *Record, nth int) step {
+					if nth == 1 {
+						return tt.first
+					}
+					return fine
+				})
+				p := &purse{bound: 1000}
+				s.cfg.Spending, s.cfg.FirstTokenTimeout = p, time.Minute
+				_ = s.run(t.Context(), t) // a record that is refused stops a run of one
+				if p.spent != tt.spent || p.held != 0 {
+					t.Errorf("%d are spent, want %d; %d held", p.spent, tt.spent, p.held)
+				}
+			})
+		})
+	}
+}
+
+// Calls that were cut at the end of --drain may be billed whole.
+func TestSpendingAfterCut(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 10, 4, func(*Record, int) step { return step{hang: true} })
+		p := &purse{bound: 1000}
+		s.cfg.Spending, s.cfg.Drain = p, time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.run(ctx, t); !errors.Is(err, ErrInterrupted) || p.spent != 400 {
+			t.Errorf("Run() = %v, %d are spent, want 400 for the four that were cut", err, p.spent)
+		}
+	})
+}
+
+// Ctrl-C works while calls wait for money.
+func TestSpendingInterrupted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 100, 8, func(*Record, int) step { return step{wait: time.Hour, text: "x"} })
+		s.cfg.Spending, s.cfg.Drain = &purse{bound: 250}, 2*time.Second
+		s.cfg.FirstTokenTimeout = 2 * time.Hour
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		if err := s.run(ctx, t); !errors.Is(err, ErrInterrupted) || time.Since(start) > 63*time.Second || s.model.peak != 2 {
+			t.Errorf("Run() = %v after %v, %d at a time", err, time.Since(start), s.model.peak)
+		}
+	})
+}
+
+// A run in an outage pays for its probes, and stops when they have used up what there is.
+func TestSpendingInOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 1000, 8, func(rec *Record, _ int) step {
+			if rec.Pos < 40 {
+				return fine
+			}
+			return fails(Transient, "InternalServerException")
+		})
+		p := &purse{bound: 6000}
+		s.cfg.Spending = p
+		err := s.run(t.Context(), t)
+		if stopReason(err) != StopSpending || p.peak > p.bound || p.spent <= p.bound-100 {
+			t.Errorf("Run() = %v, %d of %d spent, up to %d", err, p.spent, p.bound, p.peak)
+		}
+	})
+}
+
+// A call whose cost has no bound is not sent; nor is one whose reservation cannot be written.
+func TestSpendingCannotTell(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 100, 4, nil)
+		s.cfg.Spending = &purse{bound: 1e6, most: func(req *Request) (Charge, error) {
+			if req.Record.Pos == 20 {
+				return Charge{}, errors.New("no limit is set")
+			}
+			return Charge{Output: 100}, nil
+		}}
+		err := s.run(t.Context(), t)
+		if stopReason(err) != StopNoCeiling || !strings.Contains(err.Error(), "test.jsonl:21: no limit is set") || s.model.calls[20] != 0 {
+			t.Errorf("Run() = %v, %d calls of the record", err, s.model.calls[20])
+		}
+		if s.store.succeeded() != s.model.total {
+			t.Errorf("%d answers of %d calls are stored", s.store.succeeded(), s.model.total)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 100, 4, nil)
+		p := &purse{bound: 1e6, disk: errors.New("no space left on device")}
+		s.cfg.Spending = p
+		if err := s.run(t.Context(), t); stopReason(err) != StopStore || s.model.total != 0 || p.held != 0 {
+			t.Errorf("Run() = %v, %d calls, %d held", err, s.model.total, p.held)
+		}
+	})
+}
