@@ -70,6 +70,10 @@ func endingOf(err error, c state.Counts, left int64, again string) ending {
 		return ending{code: ExitStopped, err: err, hint: "an imported model wakes up within minutes as a rule; " + again}
 	case pipeline.StopDeadline, pipeline.StopDay:
 		return ending{code: ExitStopped, err: err, hint: again}
+	case pipeline.StopSpending:
+		return ending{code: ExitStopped, err: err, hint: "with a higher bound " + again}
+	case pipeline.StopNoCeiling:
+		return ending{code: ExitUsage, err: err, hint: hintOf(err, again)}
 	case pipeline.StopNoService:
 		return ending{code: ExitFailed, err: err, hint: "check --endpoint-url, --region and the network; " + again}
 	case pipeline.StopJobFatal:
@@ -88,15 +92,10 @@ func endingOf(err error, c state.Counts, left int64, again string) ending {
 		}
 		return ending{code: ExitFailed, err: err, hint: "make room or mend the disk; " + again}
 	case pipeline.StopSource:
-		hint := again
 		if _, ok := errors.AsType[*input.Difference](err); ok {
 			return ending{code: ExitUsage, err: err}
 		}
-		var h interface{ Hint() string }
-		if errors.As(err, &h) {
-			hint = h.Hint()
-		}
-		return ending{code: ExitFailed, err: err, hint: hint}
+		return ending{code: ExitFailed, err: err, hint: hintOf(err, again)}
 	}
 	return ending{code: ExitFailed, err: fmt.Errorf("%s: %w", stop.Reason, err), hint: again}
 }
@@ -112,4 +111,13 @@ func mendJob(err error, again string) string {
 		return hint
 	}
 	return hint + "; " + again
+}
+
+// hintOf is what an error says is to be done, otherwise where it says nothing.
+func hintOf(err error, otherwise string) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return otherwise
 }

@@ -21,7 +21,6 @@ type PlanSpec struct {
 	ExpectOutput string  // tokens of an answer, see [plan.ParseTokens]; "" as Like, or at most
 	ExpectTTFT   string  // until the first token, see [plan.ParseLatency]; "" as Like, or assumed
 	ExpectSpeed  float64 // output tokens per second of one stream; 0: as Like, or assumed
-	Prices       string  // path of a price table, see package price; "" for none
 	ModelUnits   int     // of provisioned throughput
 
 	Now time.Time // for prices that come into force; zero: now
@@ -99,7 +98,8 @@ func weigh(ctx context.Context, from pipeline.Source, model *bedrock.Model, work
 func (what PlanSpec) options(spec *Spec, model *bedrock.Model) (plan.Options, error) {
 	opt := plan.Options{
 		Model: spec.Model, Family: model.Family(), Region: model.Region(), Limits: limitsOf(spec, model.Foundation()),
-		PriceFile: what.Prices, ModelUnits: what.ModelUnits, Now: what.Now,
+		PriceFile: spec.Prices, ModelUnits: what.ModelUnits, Now: what.Now,
+		MaxCost: spec.MaxCost, MaxTokens: spec.MaxTokensTotal,
 	}
 	if opt.Now.IsZero() {
 		opt.Now = time.Now()
@@ -129,8 +129,8 @@ func (what PlanSpec) options(spec *Spec, model *bedrock.Model) (plan.Options, er
 		errs = append(errs, &bad)
 	}
 	var err error
-	if what.Prices != "" {
-		if opt.Prices, err = loadPrices(what.Prices); err != nil {
+	if spec.Prices != "" {
+		if opt.Prices, err = loadPrices(spec.Prices); err != nil {
 			errs = append(errs, err)
 		}
 	}

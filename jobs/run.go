@@ -71,6 +71,9 @@ func newJob(spec Spec, env Env) (*job, error) {
 	if from.template, j.template, err = loadTemplate(spec.Template); err != nil {
 		return nil, refuse(err)
 	}
+	if err := j.loadTariff(); err != nil {
+		return nil, refuse(err)
+	}
 	from.notice = j.printer.Note
 	return j, nil
 }
@@ -130,6 +133,7 @@ type job struct {
 	model    *bedrock.Model
 	state    *state.Run   // nil for a stream of rows
 	metrics  net.Listener // nil without --metrics-addr
+	tariff   *tariff      // nil where money is not counted
 	adopts   bool         // the results come from elsewhere
 }
 
@@ -247,7 +251,7 @@ func (j *job) open(in []state.Source, inputErr error) error {
 		Dir: j.spec.StatePath(), Output: j.spec.Output, Errors: j.spec.ErrorsPath(),
 		Frozen:       j.frozen(in),
 		CompareInput: func(_, _ []state.Source) error { return inputErr },
-		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed, PaidElsewhere: j.adopts,
+		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed, PaidElsewhere: j.adopts, Bounded: j.bounded(),
 		Command: "batchrun run -o " + j.spec.Output, Settings: j.settings(),
 	})
 	if err == nil {
@@ -290,6 +294,7 @@ func (j *job) settings() map[string]string {
 		"rpm": strconv.FormatInt(s.RPM, 10), "tpm": strconv.FormatInt(s.TPM, 10), "tpd": strconv.FormatInt(s.TPD, 10),
 		"service-tier": s.ServiceTier, "performance-config-latency": s.PerformanceLatency, "request-metadata": strings.Join(s.RequestMetadata, ","),
 		"burndown": fmt.Sprint(s.Burndown), "probe": strconv.FormatBool(s.Probe), "region": s.Region, "endpoint-url": s.EndpointURL,
+		"max-cost": fmt.Sprint(s.MaxCost), "max-tokens-total": strconv.FormatInt(s.MaxTokensTotal, 10), "prices": s.Prices,
 		"first-token-timeout": s.FirstTokenTimeout.String(), "idle-timeout": s.IdleTimeout.String(), "timeout": s.Timeout.String(),
 	}
 }
@@ -348,6 +353,9 @@ func (j *job) connect(ctx context.Context) error {
 	}
 	model, err := j.newModel(ctx, opt)
 	if err != nil {
+		return err
+	}
+	if err := j.priceModel(model.Region(), model.Foundation()); err != nil {
 		return err
 	}
 	if err := model.Prepare(ctx); err != nil {

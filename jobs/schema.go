@@ -58,6 +58,7 @@ type schemaNode struct {
 	Pattern     string       `json:"pattern,omitempty"`
 	Not         *schemaNode  `json:"not,omitempty"`
 	Minimum     *float64     `json:"minimum,omitempty"`
+	Above       *float64     `json:"exclusiveMinimum,omitempty"`
 	Maximum     *float64     `json:"maximum,omitempty"`
 	Items       *schemaNode  `json:"items,omitempty"`
 	MinItems    int          `json:"minItems,omitempty"`
@@ -72,6 +73,9 @@ func (f *setting) schema() schemaNode {
 		node.Description += " (default: " + f.auto + ")"
 	}
 	number := func(kind string) schemaNode {
+		if f.above {
+			return schemaNode{Type: kind, Above: &f.least, Maximum: &f.most}
+		}
 		return schemaNode{Type: kind, Minimum: &f.least, Maximum: &f.most}
 	}
 	text := schemaNode{Type: "string"}

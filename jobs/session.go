@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/batchrun/batchrun/internal/atomicfile"
 	"github.com/batchrun/batchrun/jobs/limits"
 	"github.com/batchrun/batchrun/jobs/report"
+	"github.com/batchrun/batchrun/jobs/spend"
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/ratelimit"
@@ -32,8 +34,9 @@ type session struct {
 	collector *report.Collector
 	runner    *pipeline.Runner
 	counts    func() state.Counts
-	metrics   *metrics    // nil without --metrics-addr
-	log       *limits.Log // nil without a state directory
+	ledger    *spend.Ledger // nil without a bound on spending
+	metrics   *metrics      // nil without --metrics-addr
+	log       *limits.Log   // nil without a state directory
 	started   time.Time
 }
 
@@ -51,6 +54,9 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 		return nil, refuse(err)
 	}
 	s.limiter, s.limits = limiter, opt
+	if s.ledger, err = j.openLedger(); err != nil {
+		return nil, err
+	}
 	if j.state != nil {
 		for at, used := range j.state.Usage(time.Now().Add(-24 * time.Hour)) {
 			limiter.Restore(at, used.Requests, float64(used.InputTokens+used.CacheWriteInputTokens)+float64(used.OutputTokens)*opt.Burndown)
@@ -64,7 +70,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 		s.metrics = newMetrics(counts, func() pipeline.Gauges { return s.runner.Gauges() }, limiter.Snapshot)
 		watching = append(watching, s.metrics)
 	}
-	s.runner, err = pipeline.New(pipeline.Config{
+	cfg := pipeline.Config{
 		Source: r, Model: j.model, Store: store, Limiter: limiter, Observer: watching, Notify: j.printer.Note,
 		ModelID: j.spec.Model, Concurrency: j.spec.Concurrency, MaxAttempts: j.spec.MaxAttempts, RetryShare: j.spec.RetryBudget,
 		CountTokens:       j.spec.CountTokens,
@@ -72,8 +78,11 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 		MaxBuffer: int64(j.spec.MaxBuffer), Drain: j.spec.Drain, CommitInterval: j.spec.CommitInterval,
 		Deadline: j.deadline, DayUsedSince: j.dayUsedSince, Records: func() (done, total int64) { return s.progress() },
 		Proven: counts().Succeeded > 0, Retry: j.state != nil && j.state.ToRetry() > 0,
-	})
-	if err != nil {
+	}
+	if s.ledger != nil {
+		cfg.Spending = s.ledger
+	}
+	if s.runner, err = pipeline.New(cfg); err != nil {
 		return nil, &ExitError{Code: ExitFailed, Err: err}
 	}
 	return s, nil
@@ -104,6 +113,11 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	beside.Go(func() { s.keepLearning(over) })
 	err := s.runner.Run(ctx)
 	end := s.ending(err)
+	if s.ledger != nil {
+		if err := s.ledger.Close(); err != nil { // what is lost counts at its reservation
+			s.printer.Note(fmt.Sprintf("what the last calls have cost could not be noted, and counts as the most they may have: %v", err))
+		}
+	}
 	if failure := s.keep(ctx, err == nil || end.finishes, end.code); failure != nil {
 		end = ending{code: ExitFailed, err: failure, hint: goesOn}
 	}
@@ -165,6 +179,7 @@ func (s *session) view() report.View {
 		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding, Concurrency: s.spec.Concurrency,
 	}
 	v.Done, v.Total = s.progress()
+	v.Spending = s.spending()
 	if s.state != nil {
 		v.Failed -= s.state.ToRetry()
 	}
@@ -214,7 +229,7 @@ func (s *session) summary(end ending) *report.Summary {
 		Ended: end.word(), Model: s.spec.Model,
 		Session: report.NewSession(s.collector, limiter, s.reader.RepeatedIDs()),
 		Records: report.Counts{Read: s.read(), Succeeded: c.Succeeded, Failed: c.Failed, Rejected: c.Rejected},
-		Output:  s.spec.Output,
+		Output:  s.spec.Output, Spending: s.spending(),
 	}
 	sum.Session.Quota = report.NewQuota(s.limits, limiter, s.limiter.Learned())
 	sum.Records.Left = sum.Records.Read - c.Total()
@@ -229,6 +244,9 @@ func (s *session) summary(end ending) *report.Summary {
 	next := sum.Records
 	next.Left += s.state.ToRetry()
 	sum.Next = report.NextSteps(next, againArgs(s.env.Args, s.spec.Deadline), s.verifyArgs())
+	if stop, ok := errors.AsType[*pipeline.StopError](end.err); ok && stop.Reason == pipeline.StopSpending && next.Left > 0 {
+		sum.Next[0].Why = "with a higher bound, " + sum.Next[0].Why
+	}
 	return sum
 }
 

@@ -63,6 +63,9 @@ type Spec struct {
 	IdleTimeout       time.Duration // per attempt, between two events
 	Timeout           time.Duration // per attempt, all of it
 	MaxBuffer         Bytes         // request and answer bytes in flight
+	MaxCost           float64       // what the run may cost, in the currency of Prices; 0: any
+	MaxTokensTotal    int64         // tokens that the run may be billed; 0: any
+	Prices            string        // path of a price table, see package price; "" for none
 	Deadline          string        // when the run has to be over: see deadlineOf; "" for never
 	Drain             time.Duration // for calls in flight after the first signal
 	CommitInterval    time.Duration // how long an answer may wait before it is durable
@@ -119,6 +122,7 @@ type setting struct {
 	at          func(*Spec) any
 
 	least, most float64 // of numbers, sizes and durations (in seconds, always above 0)
+	above       bool    // of numbers: least itself stands for nothing said, and cannot be said
 	words       []string
 	pattern     *regexp.Regexp      // of text
 	check       func(string) string // of text, what no pattern can say: what is wrong, "" for nothing
@@ -278,6 +282,21 @@ var settings = []setting{
 		auto: "none", pattern: deadlinePattern, what: deadlineWant, check: checkDeadline,
 	},
 	{
+		name: "max-cost", at: func(s *Spec) any { return &s.MaxCost },
+		help: "what the run may cost, over all its sessions, in the currency of --prices: nothing is sent that could pass it, and the run " +
+			"stops with exit code 4, to be resumed with a higher one",
+		auto: "no bound", above: true, most: 1e6,
+	},
+	{
+		name: "max-tokens-total", at: func(s *Spec) any { return &s.MaxTokensTotal },
+		help: "tokens that the run may be billed, in and out, over all its sessions; kept to as --max-cost is, and needs no prices",
+		auto: "no bound", above: true, most: anyInteger,
+	},
+	{
+		name: "prices", at: func(s *Spec) any { return &s.Prices },
+		help: "`path` of a price table in YAML, for --max-cost and the costs of a plan", auto: "none", pattern: plainText, what: "a path",
+	},
+	{
 		name: "commit-interval", at: func(s *Spec) any { return &s.CommitInterval },
 		help: "how long an answer may wait before it is made durable", most: 60,
 	},
@@ -335,7 +354,12 @@ func find(name string) *setting {
 func (f *setting) want() string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	between := "from " + number(f.least) + " to " + number(f.most)
-	if f.most == anyInteger {
+	switch {
+	case f.above && f.most == anyInteger:
+		between = "above " + number(f.least)
+	case f.above:
+		between = "above " + number(f.least) + " and up to " + number(f.most)
+	case f.most == anyInteger:
 		between = "of at least " + number(f.least)
 	}
 	switch f.at(new(Spec)).(type) {
@@ -384,6 +408,10 @@ func (f *setting) set(s *Spec, text string) error {
 	if wrong := f.wrong(&next); wrong != "" {
 		return errors.New(wrong)
 	}
+	if f.above && f.text(&next) == "" {
+		// A script that has worked out that nothing may be spent must not get a run without a bound.
+		return errors.New("expected " + f.want())
+	}
 	*s = next
 	return nil
 }
@@ -427,7 +455,7 @@ func (f *setting) wrong(s *Spec) string {
 	return "expected " + f.want()
 }
 
-// text is the field's value in words, as [setting.set] would take it.
+// text is the field's value in words, as [setting.set] would take it; "" where nothing is said and nothing stands for that.
 func (f *setting) text(s *Spec) string {
 	switch p := f.at(s).(type) {
 	case *[]string:
@@ -435,7 +463,15 @@ func (f *setting) text(s *Spec) string {
 	case *time.Duration:
 		return duration(*p)
 	case *float64:
+		if f.above && *p == f.least {
+			return ""
+		}
 		return strconv.FormatFloat(*p, 'g', -1, 64)
+	case *int64:
+		if f.above && float64(*p) == f.least {
+			return ""
+		}
+		return strconv.FormatInt(*p, 10)
 	case *string:
 		return *p
 	default:
@@ -641,6 +677,9 @@ func (s *Spec) Validate() error {
 				fault(f.key, "does not go with --output -, which keeps nothing between two runs")
 			}
 		}
+	}
+	if s.MaxCost > 0 && s.Prices == "" {
+		fault("max-cost", "needs --prices, a table of what tokens cost: no prices come with the program. --max-tokens-total needs none")
 	}
 	if s.Fresh && s.RetryFailed {
 		fault("retry-failed", "does not go with --fresh: one starts again, the other goes on")

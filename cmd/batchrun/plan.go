@@ -59,7 +59,6 @@ func planCommand() *cobra.Command {
 	f.StringVar(&what.ExpectOutput, "expect-output", "", "`tokens` of an answer: 200, 200±50 or lognormal(200,0.8) (default as --like, or max_tokens)")
 	f.StringVar(&what.ExpectTTFT, "expect-ttft", "", "`time` until the first token: 800ms, 1s±300ms or lognormal(1s,0.4) (default as --like, or 1s)")
 	f.Float64Var(&what.ExpectSpeed, "expect-speed", 0, "output tokens per second of one stream (default as --like, or 60)")
-	f.StringVar(&what.Prices, "prices", "", "`path` of a price table in YAML")
 	f.IntVar(&what.ModelUnits, "model-units", 0, "model units of provisioned throughput (default 1)")
 	f.StringVar(&as, "as", "text", "`form` of the plan: text or json")
 	return cmd

@@ -38,6 +38,8 @@ type Options struct {
 	Prices     *price.Table // nil: costs are not told
 	PriceFile  string       // its name
 	ModelUnits int          // of provisioned throughput; 0: 1
+	MaxCost    float64      // what the run may cost, in the table's currency; 0: any
+	MaxTokens  int64        // that the run may be billed; 0: any
 	Now        time.Time    // for prices that come into force
 
 	RepeatedIDs int64    // records whose id an earlier one has, about

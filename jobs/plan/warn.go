@@ -17,6 +17,7 @@ func (p *planner) warn(r *Report) {
 		say("%s of %s records set no limit for their answer", comma(n), comma(p.requests))
 	}
 	p.warnWaste(say)
+	p.warnBounds(r, say)
 	if n := p.w.overMinute; n > 0 {
 		say("records that reserve more than the %s tokens of a whole minute: %s, the first %s; each goes alone, and the service may refuse it for good",
 			comma(int64(p.w.perMinute)), comma(n), p.w.overPlace)
@@ -31,6 +32,26 @@ func (p *planner) warn(r *Report) {
 	if p.Limits.TokensPerMinute == 0 && p.Limits.RequestsPerMinute == 0 {
 		say("no quota is stated, so only the number of streams bounds the duration: give --tpm and --rpm as Service Quotas shows them")
 	}
+}
+
+// warnBounds tells where a bound on spending stops the run before its end, or may: by then reservations are larger than answers, so that the
+// last of the bound is used by one stream after the other.
+func (p *planner) warnBounds(r *Report, say func(format string, args ...any)) {
+	against := func(name, verb, is string, allowed, expected, atMost float64, words func(float64) string) {
+		switch {
+		case allowed > 0 && expected > allowed:
+			say("--%s %s stops the run before its end: it is expected to %s %s, at most %s", name, is, verb, words(expected), words(atMost))
+		case allowed > 0 && atMost > allowed:
+			say("--%s %s may stop the run before its end: it may %s up to %s", name, is, verb, words(atMost))
+		}
+	}
+	if c := r.Cost; c != nil && c.Provisioned == nil {
+		words := func(v float64) string { return money(v) + " " + c.Currency }
+		against("max-cost", "cost", words(p.MaxCost), p.MaxCost, c.Total, c.AtMost, words)
+	}
+	tokens := func(v float64) string { return comma(int64(v)) }
+	in := p.inputs()
+	against("max-tokens-total", "take", comma(p.MaxTokens), float64(p.MaxTokens), in+float64(r.Tokens.Output.Total), in+float64(r.Tokens.MaxTokens.Total), tokens)
 }
 
 // warnWaste tells of reservations that are far larger than what is used: while a request runs, nobody else has them.

@@ -68,6 +68,9 @@ func details(v *View, short bool) []string {
 		parts = append(parts, fmt.Sprintf("%d silent for 2m", v.Silent))
 	}
 	parts = append(parts, fmt.Sprintf("%d in flight", v.InFlight))
+	if v.Spending != nil {
+		parts = append(parts, v.Spending.brief()...)
+	}
 	if v.TTFTP50 >= 0 {
 		p50, p99 := latency(v.TTFTP50), latency(v.TTFTP99)
 		parts = append(parts, pick(short, "TTFT "+p50+"/"+p99, "TTFT p50 "+p50+" p99 "+p99))
@@ -114,6 +117,7 @@ type jsonView struct {
 	Mode             string    `json:"mode"`
 	Binding          string    `json:"binding"`
 	LeftSeconds      *float64  `json:"leftSeconds,omitempty"`
+	Spending         *Spending `json:"spending,omitempty"` // with a bound
 }
 
 type jsonTTFT struct {
@@ -126,7 +130,7 @@ func JSON(v View) string {
 	out := jsonView{
 		Event: "progress", ElapsedSeconds: round(v.Elapsed.Seconds()), Done: v.Done, Failed: v.Failed, Rejected: v.Rejected,
 		RecordsPerSecond: round(v.Rate), InFlight: v.InFlight, Waiting: v.Waiting, Deferred: v.Deferred, Silent: v.Silent, Unstored: v.Unstored,
-		BufferedBytes: v.Buffered, Mode: string(v.Mode), Binding: v.Binding,
+		BufferedBytes: v.Buffered, Mode: string(v.Mode), Binding: v.Binding, Spending: v.Spending,
 	}
 	if v.Total >= 0 {
 		out.Total = &v.Total

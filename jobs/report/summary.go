@@ -20,6 +20,8 @@ type Summary struct {
 	// Session is of this session only, unlike Records.
 	Session Session `json:"session"`
 
+	Spending *Spending `json:"spending,omitempty"` // nil without a bound
+
 	Output string `json:"output"`
 	Errors string `json:"errors,omitempty"` // where there are error rows
 	State  string `json:"state,omitempty"`

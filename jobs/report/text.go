@@ -31,6 +31,9 @@ func (s *Summary) Body() string {
 	if n.Attempts.Succeeded > 0 {
 		field("tokens", "%s", n.tokens())
 	}
+	if s.Spending != nil {
+		field("spent", "%s", s.Spending.text())
+	}
 	if n.Attempts.Total > 0 {
 		field("attempts", "%s", n.Attempts.text())
 		field("connections", "%s opened", count(n.Connections))

@@ -20,7 +20,8 @@ type View struct {
 	Recent
 	pipeline.Gauges
 	// Binding is what holds the requests back: one of the ratelimit.BoundBy constants. The mode of the run goes before it.
-	Binding string
+	Binding  string
+	Spending *Spending // nil without a bound
 	// Concurrency is how many streams the user allows; 0: not known.
 	Concurrency int
 }

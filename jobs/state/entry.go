@@ -47,6 +47,7 @@ type sessionEntry struct {
 	Host     string            `json:"host"`
 	Command  string            `json:"command,omitempty"`
 	Settings map[string]string `json:"settings,omitempty"`
+	Bounded  bool              `json:"bounded,omitempty"`
 }
 
 type sealEntry struct {

@@ -51,8 +51,11 @@ type progress struct {
 	finished bool
 	exit     int
 
-	sessions []Session
-	used     history
+	sessions  []Session
+	used      history
+	answers   Used // of all whole answers
+	unbounded Used // of those, in sessions whose spending nobody counted
+	bounded   bool // the session at hand
 
 	order *order // nil where the rows say themselves where they belong
 }
@@ -83,6 +86,7 @@ func (p *progress) apply(e *entry) error {
 	case entryOpen:
 		if s := e.Session; s != nil {
 			p.sessions = append(p.sessions, Session{e.At, s.PID, s.Host, s.Command, s.Settings})
+			p.bounded = s.Bounded
 		}
 	case entryCommit:
 		return p.commit(e)
@@ -157,6 +161,10 @@ func (p *progress) commit(e *entry) error {
 	}
 	if e.Used != nil {
 		p.used.add(e.At, *e.Used)
+		p.answers.add(*e.Used)
+		if !p.bounded {
+			p.unbounded.add(*e.Used)
+		}
 	}
 	return nil
 }
