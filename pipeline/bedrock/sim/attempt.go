@@ -122,11 +122,14 @@ func (a *attempt) serve() {
 // after a silence that has an end.
 func (a *attempt) failBefore(f *Fault) (goOn bool) {
 	row := faultTable[f.Kind]
+	if row.before != nil && f.For > 0 && f.Kind == "stall-headers" {
+		a.stream.struck = f.Kind
+		return a.sleepUntil(a.arrived.Add(f.For))
+	}
+	if !row.free() {
+		a.s.tally.billed(a.plan.usage)
+	}
 	if row.preStream == nil {
-		if f.For > 0 && f.Kind == "stall-headers" {
-			a.stream.struck = f.Kind
-			return a.sleepUntil(a.arrived.Add(f.For))
-		}
 		row.before(a, f)
 		return false
 	}
@@ -161,6 +164,7 @@ func (a *attempt) admit() bool {
 	}
 	a.entered = a.model.capacity != nil
 	a.granted = true
+	a.s.tally.billed(a.plan.usage)
 	a.minute = a.s.tally.admitted(now, reserved)
 	return true
 }
@@ -226,6 +230,10 @@ func (a *attempt) serveWhole() {
 func (a *attempt) failWhole(body []byte) bool {
 	f := a.fault
 	if e, ok := preStreamErrors[upperCamel(f.Kind)]; ok {
+		if refuses(e.Status) { // whoever is answered in one piece cannot tell it from one before the model
+			u := a.plan.usage
+			a.s.tally.billed(Usage{-u.InputTokens, -u.OutputTokens, -u.CacheReadInputTokens, -u.CacheWriteInputTokens})
+		}
 		answer := *e
 		if f.Message != "" {
 			answer.Message = f.Message

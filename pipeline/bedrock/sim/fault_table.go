@@ -17,6 +17,20 @@ type faultRow struct {
 	whole bool
 }
 
+// free reports whether a fault before the stream tells that the model has not begun.
+func (r faultRow) free() bool {
+	return r.preStream != nil && refuses(r.preStream.Status)
+}
+
+// refuses reports whether a status tells it.
+func refuses(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusFailedDependency:
+		return false
+	}
+	return status < 500 || status == http.StatusServiceUnavailable
+}
+
 // faultTable is filled by init, for the functions in it read the table through the attempt.
 var faultTable map[string]faultRow
 

@@ -41,9 +41,13 @@ type Stats struct {
 	AnsweredTwice  int64 `json:"answeredTwice"`
 	RecordsDropped bool  `json:"recordsDropped"`
 
-	// Billed tokens of whole answers.
+	// Tokens of whole answers.
 	InputTokens  int64 `json:"inputTokens"`
 	OutputTokens int64 `json:"outputTokens"`
+	// Billed is what all calls are billed at the harshest: as soon as the model may have begun, the input and all of the answer that
+	// it would have given, whether or not the client took it, and also where the call failed with a status that does not say that
+	// nothing was done. Only refusals are free: quota, capacity, 4xx but 408 and 424.
+	Billed Usage `json:"billed"`
 	// Quota tokens, of all admitted calls: what was reserved at their start and what was settled
 	// at their end.
 	ReservedTokens float64 `json:"reservedTokens"`
@@ -230,6 +234,17 @@ func (t *tally) end(k key, how outcome, kind string, firstToken, total time.Dura
 		case cancelled, throttled:
 		}
 	}
+}
+
+// billed counts what a call costs.
+func (t *tally) billed(u Usage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := &t.stats.Billed
+	b.InputTokens += u.InputTokens
+	b.OutputTokens += u.OutputTokens
+	b.CacheReadInputTokens += u.CacheReadInputTokens
+	b.CacheWriteInputTokens += u.CacheWriteInputTokens
 }
 
 func (t *tally) refused(errorType string) {
