@@ -143,7 +143,7 @@ func (j *job) openLedger() (*spend.Ledger, error) {
 	}
 	opt := spend.Options{
 		MaxMoney: int64(math.Floor(j.spec.MaxCost*price.Pico + 0.5)), MaxTokens: j.spec.MaxTokensTotal,
-		Most: j.model.Most, Notice: j.printer.Note,
+		Most: j.model.Most, Counting: j.spec.CountTokens, Notice: j.printer.Note,
 	}
 	if j.tariff != nil {
 		opt.Currency, opt.Meter = j.tariff.table.Currency, j.tariff.at

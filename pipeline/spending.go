@@ -29,8 +29,9 @@ type Spending interface {
 	Room(c Charge) Room
 	// Reserve takes a charge on. It is nil where there is no room now. Nothing of it is durable yet.
 	Reserve(c Charge) Reservation
-	// Short says in one sentence what was spent, and that a call of the record at a place would pass the bound.
-	Short(place string, c Charge) string
+	// Stop says in one sentence what was spent, and that a call of the record at a place, for which there never will be room,
+	// would pass the bound. It is called once, after all other calls have ended: the run sends nothing any more.
+	Stop(place string, c Charge) string
 }
 
 // A Reservation is what a call may cost while nobody knows what it does cost. One goroutine uses it; the first of Settle, Keep and
@@ -53,7 +54,7 @@ type unbounded struct{}
 func (unbounded) Most(*Request) (Charge, error) { return Charge{}, nil }
 func (unbounded) Room(Charge) Room              { return RoomNow }
 func (unbounded) Reserve(Charge) Reservation    { return unbounded{} }
-func (unbounded) Short(string, Charge) string   { return "" }
+func (unbounded) Stop(string, Charge) string    { return "" }
 func (unbounded) Journal() error                { return nil }
 func (unbounded) Settle(*Request, *Response)    {}
 func (unbounded) Keep()                         {}
@@ -103,5 +104,5 @@ func (d *dispatcher) affords(t *task) bool {
 
 // spent says why the run cannot go on, by what its last calls have cost.
 func (d *dispatcher) spent() error {
-	return &StopError{Reason: StopSpending, Detail: d.cfg.Spending.Short(d.short.rec.Place(), d.short.most)}
+	return &StopError{Reason: StopSpending, Detail: d.cfg.Spending.Stop(d.short.rec.Place(), d.short.most)}
 }

@@ -55,7 +55,7 @@ func (p *purse) Reserve(c Charge) Reservation {
 	return &claim{p: p, of: c.Output}
 }
 
-func (p *purse) Short(place string, c Charge) string {
+func (p *purse) Stop(place string, c Charge) string {
 	return fmt.Sprintf("%d of %d are spent, %s may cost %d", p.spent, p.bound, place, c.Output)
 }
 

@@ -36,6 +36,7 @@ func init() {
 		{"gsm8k", "the 1,319 questions of GSM8K to JSONL and Parquet, checked from the files", gsm8k, true},
 		{"storm", "every kind of fault at once, then every row is checked", storm, true},
 		{"kill", "kill -9 again and again, then every row is checked", kill, true},
+		{"spend", "runs with --max-cost, failures and kills: the server's own count of tokens never passes it", spend, true},
 		{"quota", "four rows of the laboratory once for real: the command against the simulator's quotas, in real time", quota, false},
 		{"duckdb", "FILE.parquet: columns, types and rows as DuckDB reads them (needs npm)", duckdb, false},
 		{"js", "the AWS SDK for JavaScript reads the simulator's streams (needs npm)", js, true},

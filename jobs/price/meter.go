@@ -72,13 +72,17 @@ func (m Meter) Cost(c Count) int64 {
 		times(r.write5m, c.CacheWrite5m), times(r.write1h, c.CacheWrite1h))
 }
 
-// Most is what one request with so much input costs at most, whatever of it is read from a cache or written to one.
-func (m Meter) Most(input, output int64) int64 {
+// Most is what one request with so much input costs at most; with a cache, whatever of it is read from there or written to it.
+func (m Meter) Most(input, output int64, cache bool) int64 {
 	r := m.usual
 	if input > m.threshold {
 		r = r.or(m.long)
 	}
-	return sum(times(max(r.input, r.cacheRead, r.write5m, r.write1h), input), times(r.output, output))
+	in := r.input
+	if cache {
+		in = max(r.input, r.cacheRead, r.write5m, r.write1h)
+	}
+	return sum(times(in, input), times(r.output, output))
 }
 
 func times(price, n int64) int64 {

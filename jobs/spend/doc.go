@@ -25,6 +25,7 @@
 // tell of this session's calls:
 //
 //	{"start":{"at":…,"currency":"USD","priced":true,"known":CHARGE,"unsure":CHARGE,"unpriced":CHARGE,"rows":USAGE}}
+//	{"stopped":{"place":"prompts.jsonl:42","money":…,"input":…,"output":…,"under":…}}
 //	{"reserved":[{"id":7,"money":61440000000,"input":700,"output":4096}],"ended":[{"id":5,"money":…,"input":…,"output":…},{"id":6}]}
 //
 // A reservation is in the file, fsynced, before its call is sent; reservations that come at the same time share one fsync. What ended

@@ -26,6 +26,7 @@ type line struct {
 	Start    *start `json:"start,omitempty"`
 	Reserved []mark `json:"reserved,omitempty"`
 	Ended    []mark `json:"ended,omitempty"`
+	Stopped  *stop  `json:"stopped,omitempty"`
 }
 
 // start is the first entry: the sums of what was before.
@@ -37,6 +38,18 @@ type start struct {
 	Unsure   pipeline.Charge `json:"unsure"`
 	Unpriced pipeline.Charge `json:"unpriced"` // of known and unsure, tokens that nobody has priced
 	Rows     pipeline.Usage  `json:"rows"`     // of sessions without a bound, as far as they are in known
+}
+
+// stop is where a run has stopped.
+type stop struct {
+	Place string `json:"place"` // of the record whose call did not fit
+	pipeline.Charge
+	Under string `json:"under"` // the bounds and prices that it did not fit under
+}
+
+// under tells whether a session is like another in all that decides what fits.
+func (l *Ledger) under() string {
+	return fmt.Sprint(l.opt.MaxMoney, l.opt.MaxTokens, l.opt.Counting, l.meter())
 }
 
 // mark is a reservation, or what became of it.
@@ -118,6 +131,9 @@ func (l *Ledger) replay() (begun *start, err error) {
 
 // apply takes in an entry. What comes twice, because the file was replaced between it and its group, counts once.
 func (l *Ledger) apply(e *line) {
+	if e.Stopped != nil {
+		l.stopped = e.Stopped
+	}
 	for _, m := range e.Reserved {
 		l.open[m.ID] = m.Charge
 	}
@@ -149,6 +165,9 @@ func (l *Ledger) takeUp(begun *start) error {
 		}
 	}
 	l.rows = l.opt.Rows.Unbounded
+	if l.stopped != nil && l.stopped.Under != l.under() {
+		l.stopped = nil
+	}
 	c := pipeline.Charge{Input: rows.InputTokens + rows.CacheReadInputTokens + rows.CacheWriteInputTokens, Output: rows.OutputTokens}
 	l.known = plus(l.known, c)
 	l.unpriced = plus(l.unpriced, c)
@@ -158,7 +177,7 @@ func (l *Ledger) takeUp(begun *start) error {
 	}
 	if l.opt.Meter != nil {
 		// Which of the prices held for each call is not known any more: the dearest do.
-		l.known.Money = add(l.known.Money, l.meter().Most(l.unpriced.Input, l.unpriced.Output))
+		l.known.Money = add(l.known.Money, l.meter().Most(l.unpriced.Input, l.unpriced.Output, true))
 		l.unpriced = pipeline.Charge{}
 	}
 	return nil
@@ -207,6 +226,7 @@ func (l *Ledger) sums() line {
 		At: l.opt.Now().UTC().Truncate(time.Microsecond), Currency: l.currency, Priced: l.opt.Meter != nil,
 		Known: l.known, Unsure: l.unsure, Unpriced: l.unpriced, Rows: l.rows,
 	}}
+	e.Stopped = l.stopped
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
 		e.Reserved = append(e.Reserved, mark{id, l.open[id]})
 	}

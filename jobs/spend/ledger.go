@@ -25,6 +25,8 @@ type Options struct {
 	Meter func(at time.Time) price.Meter
 	// Most is how many tokens a call with a request is billed at most; see [pipeline.Spending]. It may be called concurrently.
 	Most func(req *pipeline.Request) (input, output int64, err error)
+	// Counting says that Most goes by the service's own count of inputs.
+	Counting bool
 	// Rows is what rows tell of earlier sessions.
 	Rows Rows
 	// Notice is told what a person should know, one line each; nil: nobody.
@@ -66,6 +68,7 @@ type Ledger struct {
 	unpriced pipeline.Charge // of known and unsure, tokens that nobody has priced
 	rows     pipeline.Usage  // of sessions without a bound, as far as it is in known
 	currency string
+	stopped  *stop // why there is no room for anything; nil while there may be
 
 	disk    sync.Mutex // taken before mu
 	journal *journal.Journal
@@ -86,7 +89,7 @@ func (l *Ledger) Most(req *pipeline.Request) (c pipeline.Charge, err error) {
 	if c.Input, c.Output, err = l.opt.Most(req); err != nil {
 		return c, err
 	}
-	c.Money = l.meter().Most(c.Input, c.Output)
+	c.Money = l.meter().Most(c.Input, c.Output, asksCache(req.Body))
 	return c, nil
 }
 
@@ -108,7 +111,7 @@ func (l *Ledger) Room(c pipeline.Charge) pipeline.Room {
 func (l *Ledger) room(c pipeline.Charge) pipeline.Room {
 	ended := plus(l.known, l.unsure)
 	switch {
-	case !l.opt.covers(plus(ended, c)):
+	case l.stopped != nil || !l.opt.covers(plus(ended, c)):
 		return pipeline.RoomNever
 	case !l.opt.covers(plus(plus(ended, l.held), c)):
 		return pipeline.RoomLater
@@ -301,7 +304,7 @@ func (l *Ledger) Close() error {
 	l.mu.Lock()
 	g := l.group
 	l.mu.Unlock()
-	if len(g.line.Ended) == 0 { // nothing is reserved any more
+	if len(g.line.Ended) == 0 && g.line.Stopped == nil { // nothing is reserved any more
 		return errors.Join(l.journal.Sync(), l.journal.Close())
 	}
 	return errors.Join(l.flush(g), l.journal.Close())
@@ -321,6 +324,10 @@ func minus(a, b pipeline.Charge) pipeline.Charge {
 const most = 1 << 62
 
 func add(a, b int64) int64 { return min(a+b, most-1) }
+
+// asksCache reports whether a request may write to a cache. None does without being told to, by members that are called cache_control
+// or cachePoint (https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html).
+func asksCache(body []byte) bool { return bytes.Contains(body, []byte("cache")) }
 
 // asksLong reports whether a request asks a cache to keep for an hour.
 func asksLong(body []byte) bool { return bytes.Contains(body, []byte(`"1h"`)) }

@@ -12,8 +12,17 @@ import (
 	"github.com/batchrun/batchrun/pipeline"
 )
 
-// Short says what was spent, and that a call of the record at a place would pass the bound.
-func (l *Ledger) Short(place string, c pipeline.Charge) string {
+// Stop says what was spent, and that a call of the record at a place would pass the bound. From here on there is no room for any
+// call, nor is there in a session to come that is opened with the same options: smaller records that would still fit are not picked out, so
+// that the same command does the same.
+func (l *Ledger) Stop(place string, c pipeline.Charge) string {
+	l.mu.Lock()
+	if l.stopped == nil {
+		l.stopped = &stop{Place: place, Charge: c, Under: l.under()}
+		l.group.line.Stopped = l.stopped
+	}
+	place, c = l.stopped.Place, l.stopped.Charge
+	l.mu.Unlock()
 	s := l.Spent()
 	unit := " " + s.Currency
 	if s.MaxMoney > 0 && add(s.Money, c.Money) > s.MaxMoney {

@@ -13,8 +13,11 @@ const (
 	// pixels; Claude, Nova and Llama take a few thousand (imageTokens is what is usual).
 	imageTokensMost = 16_384
 	// frameTokens are for what the service adds to a request that has no place in its body: the template of the model, and the system
-	// prompt that some templates begin with.
-	frameTokens = 512
+	// prompt that some templates begin with, gpt-oss's of a hundred tokens being the longest that is published
+	// (https://cookbook.openai.com/articles/openai-harmony).
+	frameTokens = 128
+	// unknownFrameTokens are for models of which no template is published, and for Cohere's, whose preamble is long.
+	unknownFrameTokens = 1024
 	// toolFrameTokens are for the system prompt that tools, and Cohere's documents, bring with them. Anthropic's, the longest that is published, has 346 tokens, and up to
 	// 735 more for each of its own tools (https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing).
 	toolFrameTokens = 4096
@@ -52,6 +55,9 @@ func (m *Model) mostInput(req *pipeline.Request, w *weight, body object) (int64,
 		}
 	}
 	tokens := int64(len(req.Body)) - w.encoded + imageTokensMost*(w.images+smallImages(req.Body)) + frameTokens
+	if m.family.guessed || m.family.name == commandR.name {
+		tokens += unknownFrameTokens - frameTokens
+	}
 	for _, m := range body {
 		if key := string(m.key); strings.HasPrefix(key, "tool") || key == "anthropic_beta" || key == "documents" {
 			tokens += toolFrameTokens

@@ -31,7 +31,7 @@ func TestMost(t *testing.T) {
 		"another of OpenAI's":                {model: "openai.gpt-9", body: `{"messages":[]}`, fault: "is not set"},
 		"a family that documents nothing":    {model: qwenID, body: `{"messages":[]}`, fault: "max_tokens is not set"},
 		"a model that nobody knows":          {model: genericID, body: `{"messages":[]}`, fault: "max_tokens is not set"},
-		"which has a limit":                  {model: genericID, body: `{"max_gen_len":7,"maxTokens":9}`, output: 9},
+		"which has a limit":                  {model: genericID, body: `{"max_gen_len":7,"maxTokens":9}`, output: 9, input: 31 + unknownFrameTokens},
 		"a limit in quotes":                  {model: claudeID, body: `{"max_tokens":"100000"}`, fault: "max_tokens is not a whole number"},
 		"half a token":                       {model: claudeID, body: `{"max_tokens":0.5}`, fault: "max_tokens is not a whole number"},
 		"tools":                              {model: claudeID, body: `{"max_tokens":1,"tools":[]}`, output: 1, input: 27 + frameTokens + toolFrameTokens},
