@@ -57,7 +57,7 @@ tidy: ## go.mod and go.sum from the imports
 clean: ## what the targets above leave behind
 	rm -rf bin coverage.out coverage.html bench.txt bench.new.txt
 
-.PHONY: bench bench-memory bench-clock bench-cost bench-stream bench-all bench-quota quota gsm8k kill storm duckdb js
+.PHONY: bench bench-memory bench-clock bench-cost bench-stream bench-all bench-quota quota gsm8k kill spend storm duckdb js
 bench: ## Go benchmarks, COUNT (10) runs each, through benchstat; OLD=bench.txt compares with the last time
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench.new.txt
 	$(TOOL) benchstat $(OLD) bench.new.txt
@@ -92,6 +92,9 @@ duckdb: ## the same, and the Parquet file read back by DuckDB (needs node and np
 
 kill: ## kill -9 a run again and again, then verify that nothing is lost or twice
 	$(BENCHTOOL) kill
+
+spend: ## runs with --max-cost, failures and kills, against the server's own count of tokens
+	$(BENCHTOOL) spend
 
 storm: ## every fault the simulator knows at once, then verify
 	$(BENCHTOOL) storm

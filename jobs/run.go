@@ -376,6 +376,9 @@ func (j *job) work(ctx context.Context) (Outcome, error) {
 	if changed := j.changed(); changed != "" {
 		j.printer.Note("changed since the last session: " + changed)
 	}
+	if j.spec.Fresh && j.bounded() {
+		j.printer.Note("--fresh: what the run before has spent does not count any more")
+	}
 	if note := j.diskNote(); note != "" {
 		j.printer.Note(note)
 	}

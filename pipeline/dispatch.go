@@ -120,6 +120,7 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 			next = d.pick(now)
 		}
 		broke := next != nil && !d.affords(next)
+		d.broke.Store(broke)
 		if broke && d.stopping {
 			continue
 		}

@@ -23,11 +23,12 @@ type Observer interface {
 
 // Gauges are the levels of a run at one moment.
 type Gauges struct {
-	InFlight int // streams open
-	Waiting  int // records waiting for their next attempt
-	Deferred int // of these, held back by the retry budget alone
-	Silent   int // streams that have been silent for two minutes
-	Unstored int // results that are not durable yet
+	InFlight int  // streams open
+	Waiting  int  // records waiting for their next attempt
+	Deferred int  // of these, held back by the retry budget alone
+	Broke    bool // records wait for calls in flight to make room within the bound on spending
+	Silent   int  // streams that have been silent for two minutes
+	Unstored int  // results that are not durable yet
 	Buffered int64
 	Mode     Mode
 }

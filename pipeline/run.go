@@ -31,6 +31,7 @@ type Runner struct {
 	parked   atomic.Int64
 	deferred atomic.Int64
 	unstored atomic.Int64
+	broke    atomic.Bool
 	mode     atomic.Value // Mode
 	storing  atomic.Int32 // a storeState
 }
@@ -157,6 +158,7 @@ func (r *Runner) Gauges() Gauges {
 		InFlight: int(r.inFlight.Load()),
 		Waiting:  int(r.parked.Load()),
 		Deferred: int(r.deferred.Load()),
+		Broke:    r.broke.Load(),
 		Unstored: int(r.unstored.Load()),
 		Buffered: r.budget.held(),
 		Mode:     r.mode.Load().(Mode),

@@ -74,6 +74,13 @@ func views() []struct {
 		{"in a mode without words of its own", with(func(v *View) { v.Mode = "retry budget" })},
 		{"slow", with(func(v *View) { v.Rate = 0.004; v.TTFTP50 = 900 * time.Microsecond; v.TTFTP99 = 95 * time.Second })},
 		{"one left of many", with(func(v *View) { v.Done, v.Total, v.Rate = 9_999_999, 10_000_000, 1234 })},
+		{"with a bound on money", with(func(v *View) {
+			v.Spending = &Spending{Currency: "USD", Cost: 12.3456, ReservedCost: 0.5, MaxCost: 50, Tokens: 123}
+		})},
+		{"waiting for room in one on tokens", with(func(v *View) {
+			v.Spending = &Spending{Tokens: 998_000, ReservedTokens: 1800, UnsureTokens: 70, MaxTokens: 1_000_000}
+			v.Broke = true
+		})},
 		{"at the end", with(func(v *View) { v.Done = 1319; v.Gauges = pipeline.Gauges{Mode: pipeline.Running} })},
 		{"of an empty input", View{Recent: Recent{Throttled: -1, TTFTP50: -1, TTFTP99: -1}}},
 	}
@@ -107,8 +114,9 @@ func TestBarFits(t *testing.T) {
 func fullSummary() *Summary {
 	s := &Summary{
 		Ended: "finished, with errors", Model: "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-		Records: Counts{Read: 1319, Succeeded: 1300, Failed: 10, Rejected: 9},
-		Output:  "out dir/answers.jsonl", Errors: "out dir/answers.errors.jsonl", State: "out dir/answers.jsonl.batchrun/",
+		Records:  Counts{Read: 1319, Succeeded: 1300, Failed: 10, Rejected: 9},
+		Spending: &Spending{Currency: "USD", Cost: 12.3456, UnsureCost: 0.25, MaxCost: 50, Tokens: 1_647_005, UnsureTokens: 9000},
+		Output:   "out dir/answers.jsonl", Errors: "out dir/answers.errors.jsonl", State: "out dir/answers.jsonl.batchrun/",
 		Session: Session{
 			StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC), WallSeconds: 723.456,
 			Stats: Stats{
@@ -142,7 +150,7 @@ func fullSummary() *Summary {
 // bareSummary is of a session in which nothing was answered.
 func bareSummary() *Summary {
 	s := &Summary{
-		Ended: "interrupted", Model: "m", Records: Counts{Read: 100, Left: 100}, Output: "a.parquet", State: "a.parquet.batchrun/",
+		Ended: "interrupted", Model: "m", Records: Counts{Read: 100, Left: 100}, Spending: &Spending{Tokens: 9000, UnsureTokens: 9000, MaxTokens: 1_000_000}, Output: "a.parquet", State: "a.parquet.batchrun/",
 		Session: Session{StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), WallSeconds: 1.2},
 	}
 	s.Next = NextSteps(s.Records, []string{"run", "job.yaml"}, []string{"verify", s.Output, "-i", "a.jsonl"})

@@ -44,6 +44,8 @@ func (v *View) Binds() string {
 		return string(v.Mode)
 	}
 	switch {
+	case v.Broke:
+		return "limit: bound on spending"
 	case v.Binding == ratelimit.BoundByService:
 		return "paused by throttling"
 	case v.Binding == ratelimit.BoundByDay:

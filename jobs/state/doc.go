@@ -12,6 +12,7 @@
 //	spec.json     what the run was started with: {"version":1,"run":ID,"created":…,"output":…,"errors":…,"frozen":{…}}
 //	journal       what happened, see package journal; its entries are below
 //	spool.jsonl   Parquet only: the rows until they are sealed
+//	spending      with a bound on spending: what was spent, see package spend
 //	uncounted-N   bytes found past a mark after a crash, kept and never read again
 //
 // # The journal
