@@ -25,6 +25,7 @@ import (
 func spend(ctx context.Context, args []string) error {
 	f, l := labFlags("spend")
 	runs := f.Int("n", 200, "runs")
+	from := f.Int("from", 0, "number of the first run, to see one again")
 	parallel := f.Int("parallel", 4, "runs at a time")
 	seed := f.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is drawn; printed when something is wrong") //nolint:gosec // any number will do
 	if err := f.Parse(args); err != nil {
@@ -35,7 +36,7 @@ func spend(ctx context.Context, args []string) error {
 	}
 	defer l.close()
 	s := &spender{lab: l}
-	if err := s.all(ctx, *runs, *parallel, *seed); err != nil {
+	if err := s.all(ctx, *from, *runs, *parallel, *seed); err != nil {
 		return fmt.Errorf("seed %d: %w", *seed, err)
 	}
 	s.print()
@@ -76,10 +77,10 @@ type drawn struct {
 	server                      sim.Options
 }
 
-func (s *spender) all(ctx context.Context, runs, parallel int, seed uint64) error {
+func (s *spender) all(ctx context.Context, from, runs, parallel int, seed uint64) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	for i := range runs {
+	for i := from; i < from+runs; i++ {
 		g.Go(func() error {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
 			one, err := s.once(gctx, draw(rng), rng)

@@ -18,7 +18,7 @@ func TestSpend(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	s := &spender{lab: l}
-	if err := s.all(t.Context(), 6, 3, 3); err != nil {
+	if err := s.all(t.Context(), 0, 6, 3, 3); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.found.err(); err != nil {

@@ -149,7 +149,8 @@ func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.Inv
 			message = ""
 		}
 	}
-	if name == "" {
+	named := name != ""
+	if !named {
 		name = strings.ReplaceAll(http.StatusText(status), " ", "")
 	}
 	if name == "" {
@@ -169,23 +170,23 @@ func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.Inv
 		// A page of something in between: the service itself has not judged the request.
 		e.Kind = pipeline.Transient
 	}
-	e.Unbilled = refused(e, c.isMarkup())
+	e.Unbilled = refused(status, named)
 	hint(e)
 	return e
 }
 
 // refused reports whether an error before the stream tells that no model has seen the request: the service refuses by a status
 // of 4xx, and with 503 where it is short of capacity. Of the others nobody says that they are free: a model that took too long
-// (408) or gave up (424) has worked, and so may have what failed with 5xx. A page of something in between says nothing of what
-// became of the request behind it.
-func refused(e *pipeline.InvokeError, markup bool) bool {
-	switch e.Code {
+// (408) or gave up (424) has worked, and so may have what failed with 5xx. A 503 without the service's own name for it may be
+// from something in between, which says nothing of what became of the request behind it.
+func refused(status int, named bool) bool {
+	switch status {
 	case http.StatusRequestTimeout, http.StatusFailedDependency:
 		return false
 	case http.StatusServiceUnavailable:
-		return !markup
+		return named
 	}
-	return e.Code >= 400 && e.Code < 500
+	return status >= 400 && status < 500
 }
 
 // isMarkup reports whether the answer is a page for people rather than the service's JSON.

@@ -307,6 +307,7 @@ func TestErrorsBeforeTheStream(t *testing.T) {
 			want := pipeline.InvokeError{
 				Kind: tt.kind, Type: wantType, Code: tt.status, Message: tt.message, RequestID: requestID,
 				Daily: tt.daily, Capacity: tt.capacity,
+				Unbilled: tt.status < 500 && tt.status != 408 && tt.status != 424 || tt.typ == "ServiceUnavailableException",
 			}
 			if got := *e; got != want {
 				t.Errorf("got  %+v\nwant %+v", got, want)

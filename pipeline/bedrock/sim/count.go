@@ -21,7 +21,8 @@ type countRequest struct {
 	} `json:"input"`
 }
 
-// serveCount answers CountTokens by the rule that answers are billed by. It takes nothing of a quota and is no call.
+// serveCount answers CountTokens by the rule that answers are billed by, what a cache has of the input included: counting knows no caches
+// (https://docs.anthropic.com/en/docs/build-with-claude/token-counting). It takes nothing of a quota and is no call.
 func (s *Server) serveCount(w http.ResponseWriter, r *http.Request, id string) {
 	tokens, bad := s.countInput(r, id)
 	if bad != nil {
@@ -60,7 +61,7 @@ func (s *Server) countInput(r *http.Request, id string) (int64, *Error) {
 	if bad != nil {
 		return 0, bad
 	}
-	return p.inputTokens, nil
+	return p.usage.InputTokens + p.usage.CacheReadInputTokens + p.usage.CacheWriteInputTokens, nil
 }
 
 func (t *tally) countedTokens() {
