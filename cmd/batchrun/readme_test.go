@@ -19,6 +19,10 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prices, err := os.ReadFile("../../examples/prices.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var script, records strings.Builder
 	ran := 0
 	for block := range codeBlocks(string(readme)) {
@@ -46,6 +50,7 @@ func TestReadme(t *testing.T) {
 		{"prompts.jsonl", records.String()},
 		{"tonight.jsonl", records.String()},
 		{"nightly.yaml", string(examples.Nightly)},
+		{"prices.yaml", string(prices)},
 		{"out/.keep", ""},
 	} {
 		fmt.Fprintf(&script, "-- %s --\n%s", file.name, file.content)
