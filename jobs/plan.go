@@ -41,6 +41,11 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 		return nil, err
 	}
 	defer model.Close()
+	if spec.MaxCost > 0 {
+		if err := j.priceModel(model.Region(), model.Foundation()); err != nil {
+			return nil, err
+		}
+	}
 	opt, err := what.options(&spec, model)
 	if err != nil {
 		return nil, refuse(err)
