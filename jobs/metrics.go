@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/ratelimit"
@@ -55,6 +56,23 @@ func newMetrics(counts func() state.Counts, gauges func() pipeline.Gauges, limit
 		gauge("batchrun_tokens_per_minute", "Pace of tokens; 0 while none is set.", func() float64 { return limits().TokensPerMinute }),
 	)
 	return m
+}
+
+// bounds adds what a run with a bound has spent.
+func (m *metrics) bounds(spending func() *report.Spending) {
+	for _, g := range []struct {
+		name, help string
+		value      func(*report.Spending) float64
+	}{
+		{"batchrun_cost_spent", "What the run has spent over all its sessions, in the currency of its prices; 0 without any.", func(s *report.Spending) float64 { return s.Cost }},
+		{"batchrun_cost_unsure", "Of this, calls that failed or were cut, at what they may have cost at most.", func(s *report.Spending) float64 { return s.UnsureCost }},
+		{"batchrun_cost_reserved", "What calls in flight may cost at most.", func(s *report.Spending) float64 { return s.ReservedCost }},
+		{"batchrun_cost_bound", "What the run may cost; 0 for any.", func(s *report.Spending) float64 { return s.MaxCost }},
+		{"batchrun_tokens_spent", "Tokens that the run was billed, likewise.", func(s *report.Spending) float64 { return float64(s.Tokens) }},
+		{"batchrun_tokens_bound", "Tokens that the run may be billed; 0 for any.", func(s *report.Spending) float64 { return float64(s.MaxTokens) }},
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(spending()) }))
+	}
 }
 
 // AttemptStarted is a pipeline.Observer's.

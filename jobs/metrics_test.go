@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/batchrun/batchrun/jobs/report"
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/ratelimit"
@@ -30,4 +31,29 @@ func TestMetricsOfAbsentFirstTokens(t *testing.T) {
 		return
 	}
 	t.Error("no first tokens are shown")
+}
+
+// A run with a bound shows where it stands.
+func TestMetricsOfBounds(t *testing.T) {
+	m := newMetrics(func() state.Counts { return state.Counts{} }, func() pipeline.Gauges { return pipeline.Gauges{} },
+		func() ratelimit.Snapshot { return ratelimit.Snapshot{} })
+	m.bounds(func() *report.Spending {
+		return &report.Spending{Cost: 3, UnsureCost: 1, ReservedCost: 2, MaxCost: 10, Tokens: 7, MaxTokens: 9}
+	})
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+	}
+	for name, want := range map[string]float64{
+		"batchrun_cost_spent": 3, "batchrun_cost_unsure": 1, "batchrun_cost_reserved": 2, "batchrun_cost_bound": 10,
+		"batchrun_tokens_spent": 7, "batchrun_tokens_bound": 9,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
 }

@@ -68,6 +68,9 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 	}
 	if j.metrics != nil {
 		s.metrics = newMetrics(counts, func() pipeline.Gauges { return s.runner.Gauges() }, limiter.Snapshot)
+		if s.ledger != nil {
+			s.metrics.bounds(s.spending)
+		}
 		watching = append(watching, s.metrics)
 	}
 	cfg := pipeline.Config{

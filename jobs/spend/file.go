@@ -201,15 +201,14 @@ func (l *Ledger) replace() error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(next.Append(l.sums()), next.Sync(), next.Close())
-	if err == nil {
-		err = l.opt.FS.Commit(tmp, path)
-	}
-	if err != nil {
+	if err := errors.Join(next.Append(l.sums()), next.Sync(), next.Close()); err != nil {
 		return err
 	}
-	if l.journal != nil {
-		_ = l.journal.Close() // the file it was is gone
+	if l.journal != nil { // a system may not replace a file that is open; where that fails it is opened again
+		_ = l.journal.Close()
+	}
+	if err := l.opt.FS.Commit(tmp, path); err != nil {
+		return err
 	}
 	if l.journal, err = journal.Open(path, l.opt.FS, nil); err != nil {
 		return err

@@ -349,6 +349,36 @@ func TestReplaced(t *testing.T) {
 	flying.Release()
 }
 
+// A file that cannot be replaced goes on as it is, and the call that met it is not sent.
+func TestNotReplaced(t *testing.T) {
+	broken := false
+	o := options(t, filepath.Join(t.TempDir(), FileName))
+	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, _ string, _ int64) (int, error) {
+		if broken && op == atomicfile.OpRename {
+			return 0, errors.New("not now")
+		}
+		return 0, nil
+	}}
+	l := open(t, o)
+	reserve(t, l).Keep()
+	l.limit, broken = 1, true
+	c, _ := l.Most(caching)
+	r := l.Reserve(c)
+	if err := r.Journal(); err == nil {
+		t.Fatal("Journal says nothing of a file that could not be replaced")
+	}
+	r.Release()
+	l.limit = 1 << 20
+	reserve(t, l).Keep()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	broken = false
+	if s := open(t, o).Spent(); s.Money != 2*askMoney {
+		t.Errorf("%d are spent, want two calls of %d", s.Money, int64(askMoney))
+	}
+}
+
 // What sessions without a bound have spent is known from their rows, and counts once; what was counted without prices gets them
 // as soon as there are some.
 func TestEarlierSessions(t *testing.T) {

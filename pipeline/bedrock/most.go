@@ -48,6 +48,12 @@ func (m *Model) mostInput(req *pipeline.Request, w *weight, body object) (int64,
 	if req.Counted {
 		return req.InputTokens, nil
 	}
+	if resourceOf(m.opts.ModelID) == "prompt" {
+		return 0, &ConfigError{
+			Message:  "the text of a prompt that is kept in Bedrock is not known: no bound on spending can be kept",
+			HintText: "name the model itself and send the text, or go on without --max-cost and --max-tokens-total",
+		}
+	}
 	if w.opaque || elsewhere(req.Body) {
 		return 0, &ConfigError{
 			Message:  "what its document, sound or video is counted as is not known beforehand, so no bound on spending can be kept",

@@ -91,6 +91,15 @@ func TestMostConverse(t *testing.T) {
 	}
 }
 
+// What Bedrock itself adds to a request cannot be bounded, only counted.
+func TestMostOfKeptPrompt(t *testing.T) {
+	m := testModel(t, "http://localhost", "arn:aws:bedrock:us-east-1:123456789012:prompt/ABCDEFGHIJ:1", func(o *Options) { o.API = ConverseStream })
+	req := &pipeline.Request{Body: []byte(`{"inferenceConfig":{"maxTokens":9}}`)}
+	if in, out, err := m.Most(req); err == nil {
+		t.Errorf("Most = %d, %d of a prompt that nobody has seen", in, out)
+	}
+}
+
 // A format that the user names says nothing of a model's own limit.
 func TestMostOfNamedFamily(t *testing.T) {
 	m := testModel(t, "http://localhost", importedID, func(o *Options) { o.Family = "llama" })
