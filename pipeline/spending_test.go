@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/batchrun/batchrun/ratelimit"
 )
 
 // A purse is a Spending in tokens: a call takes 100 plus its position's own, and an answer costs 10 of them.
@@ -250,6 +252,36 @@ func TestSpendingCannotTell(t *testing.T) {
 		s.cfg.Spending = p
 		if err := s.run(t.Context(), t); stopReason(err) != StopStore || s.model.total != 0 || p.held != 0 {
 			t.Errorf("Run() = %v, %d calls, %d held", err, s.model.total, p.held)
+		}
+	})
+}
+
+// Who waits for a permit when the job as a whole has to wait, or ends, gives back what was reserved.
+func TestSpendingGivesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 200, 16, nil)
+		lim, err := ratelimit.New(ratelimit.Options{RequestsPerMinute: 60, Concurrency: 16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &purse{bound: 1e6}
+		s.cfg.Limiter, s.cfg.Spending = lim, p
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := s.run(ctx, t); !errors.Is(err, ErrInterrupted) || p.held != 0 || len(p.durable) != 0 {
+			t.Errorf("Run() = %v, %d are held, %d in the file", err, p.held, len(p.durable))
+		}
+		if p.spent != int64(10*s.store.succeeded()) || s.store.succeeded() == 0 {
+			t.Errorf("%d are spent for %d answers", p.spent, s.store.succeeded())
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		s := newSetup(t, 20, 4, nil)
+		s.model.prepare = &InvokeError{Kind: JobFatal, Type: "CredentialsError"}
+		p := &purse{bound: 1e6}
+		s.cfg.Spending = p
+		if err := s.run(t.Context(), t); stopReason(err) != StopJobFatal || p.held != 0 || p.spent != 0 {
+			t.Errorf("Run() = %v, %d are held, %d spent without credentials", err, p.held, p.spent)
 		}
 	})
 }
