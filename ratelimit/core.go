@@ -614,12 +614,14 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 // over is the time in seconds in which the minute's use was admitted.
 func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
+		c.requestPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
 		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute)
 		c.paceRequests(now)
 		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
+	c.tokenPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
 	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor)
 	c.paceTokens(now)
 	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())

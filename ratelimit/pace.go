@@ -9,6 +9,8 @@ import (
 const (
 	share    = 0.995 // of a stated quota: what is left over covers the way to the service
 	leastCut = 0.7   // a cut never goes below this share of the pace there was
+	lightCut = 0.955 // is left at least by one that follows a single refusal, after steadyFor without any,
+	lightOf  = 300   // and so many requests in the last minute
 	cutEvery = 19 * time.Second
 
 	agreeing = 3     // ceilings in a row, each of them close to those before, make a pace calm:
@@ -57,6 +59,7 @@ type pace struct {
 	cuts     int
 	last     time.Time        // the last cut
 	before   float64          // the rate before it
+	light    bool             // it followed a single refusal after a long time
 	ramped   bool             // it ended the doubling, so the rate before it says nothing of the quota
 	ceilings [trusted]float64 // what was admitted per second at the last cuts,
 	usual    float64          // its mean over those that agree,
@@ -124,6 +127,21 @@ func (p *pace) manner() manner {
 	return keen
 }
 
+// judge says, before a cut, whether it follows a single refusal among so many requests of the last minute. Whoever shares a quota
+// with others is refused more often than every steadyFor, so one after that says that little is wrong; but among few
+// requests one is much.
+func (p *pace) judge(single bool, requests float64) {
+	p.light = single && requests >= lightOf && p.binds >= steadyFor
+}
+
+// keeps is the share of the pace that the last cut leaves.
+func (p *pace) keeps() float64 {
+	if p.light {
+		return max(lightCut, p.manner().keeps)
+	}
+	return p.manner().keeps
+}
+
 // correct makes the last cut again, with what is known better.
 func (p *pace) correct(s60, floor float64) {
 	least := floor
@@ -131,7 +149,7 @@ func (p *pace) correct(s60, floor float64) {
 		least = max(least, leastCut*p.before)
 	}
 	p.ceilings[0] = min(p.before, max(s60, floor))
-	keeps := p.manner().keeps
+	keeps := p.keeps()
 	p.x = min(p.stated, max(least, keeps*min(p.before, max(s60, least)), 0.8*keeps*s60))
 }
 
