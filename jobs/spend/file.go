@@ -204,16 +204,38 @@ func (l *Ledger) replace() error {
 	if err := errors.Join(next.Append(l.sums()), next.Sync(), next.Close()); err != nil {
 		return err
 	}
-	if l.journal != nil { // a system may not replace a file that is open; where that fails it is opened again
+	if l.journal != nil { // a system may not replace a file that is open
 		_ = l.journal.Close()
+		l.journal = nil
 	}
 	if err := l.opt.FS.Commit(tmp, path); err != nil {
 		return err
 	}
-	if l.journal, err = journal.Open(path, l.opt.FS, nil); err != nil {
+	if err := l.openFile(); err != nil {
 		return err
 	}
 	l.limit = l.journal.Size() + growth
+	return nil
+}
+
+// write appends a line. The caller holds disk.
+func (l *Ledger) write(e line) error {
+	if err := l.openFile(); err != nil {
+		return err
+	}
+	return l.journal.Append(e)
+}
+
+// openFile opens the file, unless it is open: where that failed after it was replaced, whoever comes next tries again.
+func (l *Ledger) openFile() error {
+	if l.journal != nil {
+		return nil
+	}
+	file, err := journal.Open(l.opt.Path, l.opt.FS, nil)
+	if err != nil {
+		return err
+	}
+	l.journal = file
 	return nil
 }
 

@@ -70,9 +70,9 @@ type Ledger struct {
 	currency string
 	stopped  *stop // why there is no room for anything; nil while there may be
 
-	disk    sync.Mutex // taken before mu
-	journal *journal.Journal
-	limit   int64 // size from which the file is replaced
+	disk    sync.Mutex       // of what follows; taken before mu
+	journal *journal.Journal // nil where it could not be opened again
+	limit   int64            // size from which the file is replaced
 }
 
 var _ pipeline.Spending = (*Ledger)(nil)
@@ -147,7 +147,7 @@ type reservation struct {
 // Journal makes the reservation durable.
 func (r *reservation) Journal() error {
 	l := r.l
-	if l.journal == nil {
+	if l.opt.Path == "" {
 		return nil
 	}
 	l.mu.Lock()
@@ -266,14 +266,15 @@ func (l *Ledger) finish(m mark) {
 	defer l.disk.Unlock()
 	l.mu.Lock()
 	g := l.group
-	if len(g.line.Reserved) > 0 { // whoever added them is about to write it, and to sync
+	// Whoever reserves is about to write all of it, and to sync; or somebody has written it just now.
+	if len(g.line.Reserved) > 0 || len(g.line.Ended) == 0 {
 		l.mu.Unlock()
 		return
 	}
 	l.group = new(group)
 	l.mu.Unlock()
 	g.done = true
-	_ = l.journal.Append(g.line) // lost, it counts at its reservation; the next reservation meets the same disk and says so
+	_ = l.write(g.line) // lost, it counts at its reservation; the next reservation meets the same disk and says so
 }
 
 // flush makes a group durable, unless somebody else has done it meanwhile.
@@ -287,7 +288,7 @@ func (l *Ledger) flush(g *group) error {
 	l.group = new(group) // from here on nobody adds to g
 	l.mu.Unlock()
 	g.done = true
-	if g.err = l.journal.Append(g.line); g.err == nil {
+	if g.err = l.write(g.line); g.err == nil {
 		g.err = l.journal.Sync()
 	}
 	if g.err == nil && l.journal.Size() > l.limit {
@@ -298,16 +299,23 @@ func (l *Ledger) flush(g *group) error {
 
 // Close writes what is left to be written. The ledger is not used any more after it.
 func (l *Ledger) Close() error {
-	if l.journal == nil {
+	if l.opt.Path == "" {
 		return nil
 	}
 	l.mu.Lock()
 	g := l.group
 	l.mu.Unlock()
-	if len(g.line.Ended) == 0 && g.line.Stopped == nil { // nothing is reserved any more
-		return errors.Join(l.journal.Sync(), l.journal.Close())
+	var err error
+	switch { // nothing is reserved any more
+	case len(g.line.Ended) > 0 || g.line.Stopped != nil:
+		err = l.flush(g)
+	case l.journal != nil:
+		err = l.journal.Sync()
 	}
-	return errors.Join(l.flush(g), l.journal.Close())
+	if l.journal != nil {
+		err = errors.Join(err, l.journal.Close())
+	}
+	return err
 }
 
 func tokens(c pipeline.Charge) int64 { return add(c.Input, c.Output) }

@@ -379,6 +379,56 @@ func TestNotReplaced(t *testing.T) {
 	}
 }
 
+// While a file that was replaced cannot be opened again it takes no reservation: no call goes that is not written down.
+func TestReplacedAndGone(t *testing.T) {
+	broken := false
+	path := filepath.Join(t.TempDir(), FileName)
+	o := options(t, path)
+	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, name string, _ int64) (int, error) {
+		if broken && op == atomicfile.OpOpen && name == path {
+			return 0, errors.New("too many open files")
+		}
+		return 0, nil
+	}}
+	l := open(t, o)
+	reserve(t, l).Keep()
+	l.limit, broken = 1, true
+	c, _ := l.Most(caching)
+	for range 2 {
+		r := l.Reserve(c)
+		if err := r.Journal(); err == nil {
+			t.Error("Journal says nothing of a file that could not be opened again")
+		}
+		r.Release()
+	}
+	broken = false
+	reserve(t, l).Keep()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, o).Spent(); s.Money < 2*askMoney || s.Money > 3*askMoney {
+		t.Errorf("%d are spent, want the calls before and after, and at most the one that met it", s.Money)
+	}
+}
+
+// The file is replaced while other calls reserve and end.
+func TestReplacedMeanwhile(t *testing.T) {
+	o := options(t, filepath.Join(t.TempDir(), FileName))
+	l := open(t, o)
+	l.limit = 1
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1})) })
+	}
+	all.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, o).Spent(); s.Money != 50*18*micro || s.UnsureMoney != 0 {
+		t.Errorf("after all: %+v", s)
+	}
+}
+
 // What sessions without a bound have spent is known from their rows, and counts once; what was counted without prices gets them
 // as soon as there are some.
 func TestEarlierSessions(t *testing.T) {
