@@ -142,7 +142,7 @@ func (j *job) openLedger() (*spend.Ledger, error) {
 		return nil, nil //nolint:nilnil // nothing is counted
 	}
 	opt := spend.Options{
-		MaxMoney: int64(math.Floor(j.spec.MaxCost*price.Pico + 0.5)), MaxTokens: j.spec.MaxTokensTotal,
+		MaxMoney: pico(j.spec.MaxCost), MaxTokens: j.spec.MaxTokensTotal,
 		Most: j.model.Most, Counting: j.spec.CountTokens, Notice: j.printer.Note,
 	}
 	if j.tariff != nil {
@@ -161,6 +161,14 @@ func (j *job) openLedger() (*spend.Ledger, error) {
 		return nil, refuse(&adviceError{err, "put it back as the run left it; --fresh starts again and counts from nothing"})
 	}
 	return nil, &ExitError{Code: ExitFailed, Err: err, Advice: goesOn}
+}
+
+// pico is an amount in parts of [price.Pico]. What is left of a budget may be next to nothing, but stays a bound.
+func pico(amount float64) int64 {
+	if amount <= 0 {
+		return 0
+	}
+	return max(1, int64(math.Round(amount*price.Pico)))
 }
 
 func usageOf(u state.Used) pipeline.Usage {

@@ -84,3 +84,12 @@ func TestTariffOverMidnight(t *testing.T) {
 		}
 	}
 }
+
+// No bound is rounded away: 0 stands for none.
+func TestPico(t *testing.T) {
+	for amount, want := range map[float64]int64{0: 0, 50: 50 * price.Pico, 0.1: price.Pico / 10, 1e-12: 1, 50 - 49.99999999999999: 1, 1e6: 1e6 * price.Pico} {
+		if got := pico(amount); got != want {
+			t.Errorf("pico(%v) = %d, want %d", amount, got, want)
+		}
+	}
+}
