@@ -30,12 +30,11 @@ func (e *Entry) Meter(multiplier float64) (m Meter, ok bool) {
 	if !e.ByToken() {
 		return Meter{}, false
 	}
-	one := func(t Tokens) int64 { // by Bill, so that there is one reading of the table
-		v := e.Bill(t).Total() * multiplier * Pico
-		return int64(min(math.Ceil(v-1e-4), 1<<50)) // a price's decimals are exact to far more digits
-	}
-	rates := func(of Entry) exact {
-		e = &of
+	rates := func(of *Entry) exact {
+		one := func(t Tokens) int64 { // by Bill, so that there is one reading of the table
+			v := of.Bill(t).Total() * multiplier * Pico
+			return int64(min(math.Ceil(v-1e-4), 1<<50)) // a price's decimals are exact to far more digits
+		}
 		return exact{one(Tokens{Input: 1}), one(Tokens{Output: 1}), one(Tokens{CacheRead: 1}), one(Tokens{CacheWrite5m: 1}), one(Tokens{CacheWrite1h: 1})}
 	}
 	usual, long := *e, *e
@@ -47,7 +46,7 @@ func (e *Entry) Meter(multiplier float64) (m Meter, ok bool) {
 		above.Threshold = -1 // holds for every request
 		long.Long = &above
 	}
-	m.usual, m.long = rates(usual), rates(long)
+	m.usual, m.long = rates(&usual), rates(&long)
 	return m, true
 }
 
