@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/batchrun/batchrun/jobs/words"
 	"github.com/batchrun/batchrun/ratelimit"
 )
@@ -15,6 +13,7 @@ import (
 // What every report says alike.
 var (
 	comma   = words.Count
+	money   = words.Money
 	percent = words.Percent
 )
 
@@ -24,17 +23,6 @@ func figure(v float64) string {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	return words.Figure(v)
-}
-
-// money shows an amount to the cent, and smaller ones with two digits that mean something.
-func money(v float64) string {
-	switch {
-	case v >= 1 || v == 0:
-		return humanize.FormatFloat("#,###.##", v)
-	case v >= 0.1:
-		return strconv.FormatFloat(v, 'f', 2, 64)
-	}
-	return strconv.FormatFloat(v, 'f', int(math.Ceil(1-math.Log10(v))), 64)
 }
 
 // bound is one of the ratelimit.BoundBy constants in words.

@@ -1,11 +1,6 @@
 package report
 
-import (
-	"fmt"
-	"strconv"
-
-	"github.com/dustin/go-humanize"
-)
+import "fmt"
 
 // Spending is what a run with a bound has spent, over all its sessions. Costs are in Currency, to six digits; where money is not
 // counted they are 0. The JSON names are stable.
@@ -65,11 +60,3 @@ func also(some bool, words string) string {
 }
 
 func (s *Spending) price(amount float64) string { return money(amount) + " " + plain(s.Currency, 3) }
-
-// money is an amount with two digits behind the point, or four where it is small.
-func money(amount float64) string {
-	if amount < 1 && amount > 0 {
-		return strconv.FormatFloat(amount, 'f', 4, 64)
-	}
-	return humanize.FormatFloat("#,###.##", amount)
-}

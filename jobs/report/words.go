@@ -12,6 +12,7 @@ import (
 var (
 	count   = words.Count
 	figure  = words.Figure
+	money   = words.Money
 	percent = words.Percent
 	span    = words.Span
 	plain   = words.Plain

@@ -12,6 +12,7 @@ import (
 
 	"github.com/batchrun/batchrun/internal/atomicfile"
 	"github.com/batchrun/batchrun/jobs/journal"
+	"github.com/batchrun/batchrun/jobs/words"
 	"github.com/batchrun/batchrun/pipeline"
 )
 
@@ -173,7 +174,7 @@ func (l *Ledger) takeUp(begun *start) error {
 	l.unpriced = plus(l.unpriced, c)
 	if tokens(c) > 0 {
 		l.opt.Notice(fmt.Sprintf("earlier sessions had no bound on spending: the %s tokens in their rows count as spent; failed calls, and answers that were cut before they were stored, are not known",
-			comma(tokens(c))))
+			words.Count(tokens(c))))
 	}
 	if l.opt.Meter != nil {
 		// Which of the prices held for each call is not known any more: the dearest do.

@@ -10,6 +10,7 @@ import (
 	"github.com/batchrun/batchrun/internal/atomicfile"
 	"github.com/batchrun/batchrun/jobs/journal"
 	"github.com/batchrun/batchrun/jobs/price"
+	"github.com/batchrun/batchrun/jobs/words"
 	"github.com/batchrun/batchrun/pipeline"
 )
 
@@ -235,7 +236,7 @@ func (l *Ledger) look(reserved, cost pipeline.Charge) {
 	l.mu.Unlock()
 	if !said {
 		l.opt.Notice(fmt.Sprintf("a call was billed %s tokens, more than the %s that were taken for its most: please report it, with the model",
-			comma(tokens(cost)), comma(tokens(reserved))))
+			words.Count(tokens(cost)), words.Count(tokens(reserved))))
 	}
 }
 

@@ -554,12 +554,12 @@ func TestNeverPassed(t *testing.T) {
 	})
 }
 
-func TestMoney(t *testing.T) {
+func TestExactly(t *testing.T) {
 	for pico, want := range map[int64]string{
-		0: "0.00", 5 * price.Pico: "5.00", 4_931_200_000_000: "4.9312", 71_200_000_000: "0.0712", 1_234_567_891_234_567: "1,234.57", 12_000_000: "0.000012",
+		0: "0.00", 5 * price.Pico: "5.00", 4_931_200_000_000: "4.9312", 71_200_000_000: "0.0712", 1_234_567_891_234_567: "1,234.57", 1_234_500_000_000_000: "1,234.50", 12_000_000: "0.000012",
 	} {
-		if got := Money(pico); got != want {
-			t.Errorf("Money(%d) = %s, want %s", pico, got, want)
+		if got := exactly(pico); got != want {
+			t.Errorf("exactly(%d) = %s, want %s", pico, got, want)
 		}
 	}
 }

@@ -2,13 +2,11 @@ package spend
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/batchrun/batchrun/jobs/price"
+	"github.com/batchrun/batchrun/jobs/words"
 	"github.com/batchrun/batchrun/pipeline"
 )
 
@@ -27,10 +25,10 @@ func (l *Ledger) Stop(place string, c pipeline.Charge) string {
 	unit := " " + s.Currency
 	if s.MaxMoney > 0 && add(s.Money, c.Money) > s.MaxMoney {
 		return fmt.Sprintf("--max-cost is %s%s: %s are spent%s, and %s may cost up to %s",
-			Money(s.MaxMoney), unit, Money(s.Money), unsure(s.UnsureMoney > 0, Money(s.UnsureMoney)), place, Money(c.Money))
+			exactly(s.MaxMoney), unit, exactly(s.Money), unsure(s.UnsureMoney > 0, exactly(s.UnsureMoney)), place, exactly(c.Money))
 	}
 	return fmt.Sprintf("--max-tokens-total is %s: %s are spent%s, and %s may take up to %s",
-		comma(s.MaxTokens), comma(s.Tokens), unsure(s.UnsureTokens > 0, comma(s.UnsureTokens)), place, comma(tokens(c)))
+		words.Count(s.MaxTokens), words.Count(s.Tokens), unsure(s.UnsureTokens > 0, words.Count(s.UnsureTokens)), place, words.Count(tokens(c)))
 }
 
 func unsure(some bool, amount string) string {
@@ -40,13 +38,13 @@ func unsure(some bool, amount string) string {
 	return " (" + amount + " of it by calls that failed or were cut, at what they may have cost at most)"
 }
 
-// Money is an amount in parts of [price.Pico] as people read it, rounded to the nearest digit it shows: two digits behind the
-// point, more where an amount is small.
-func Money(pico int64) string {
+// exactly is an amount in parts of [price.Pico], so that what is left under a bound can be told from nothing: six digits behind the
+// point, four from 1 on, of which two stay where they are 0, and two from 1,000 on.
+func exactly(pico int64) string {
 	value, digits := float64(pico)/price.Pico, 6
 	switch {
 	case value >= 1000:
-		digits = 2
+		return words.Money(value)
 	case value >= 1:
 		digits = 4
 	}
@@ -55,10 +53,5 @@ func Money(pico int64) string {
 	for len(text) > point+3 && text[len(text)-1] == '0' {
 		text = text[:len(text)-1]
 	}
-	if value >= 1000 {
-		return humanize.CommafWithDigits(math.Round(value*100)/100, 2)
-	}
 	return text
 }
-
-func comma(n int64) string { return humanize.Comma(n) }

@@ -29,6 +29,17 @@ func Figure(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
+// Money is an amount of at least 0 to the cent; a smaller one than a unit has two digits that mean something.
+func Money(v float64) string {
+	switch {
+	case v >= 1 || v == 0:
+		return humanize.FormatFloat("#,###.##", v)
+	case v >= 0.1:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'f', int(math.Ceil(1-math.Log10(v))), 64)
+}
+
 // Percent is a part of one; a little is never shown as none, nor nearly all as all.
 func Percent(part float64) string {
 	p := 100 * part
