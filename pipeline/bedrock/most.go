@@ -18,8 +18,9 @@ const (
 	frameTokens = 128
 	// unknownFrameTokens are for models of which no template is published, and for Cohere's, whose preamble is long.
 	unknownFrameTokens = 1024
-	// toolFrameTokens are for the system prompt that tools, and Cohere's documents, bring with them. Anthropic's, the longest that is published, has 346 tokens, and up to
-	// 735 more for each of its own tools (https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing).
+	// toolFrameTokens are for the system prompt that tools, and Cohere's documents, bring with them. Anthropic's, the longest that is
+	// published, has 346 tokens, and up to 735 more for each of its own tools
+	// (https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing).
 	toolFrameTokens = 4096
 )
 

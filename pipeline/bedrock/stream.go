@@ -48,7 +48,7 @@ func (st *stream) reset(f *family, c *call) {
 func (st *stream) release() {
 	st.frames.Reset(nil)
 	st.family, st.call, st.asm, st.scan, st.env, st.run.into = nil, nil, nil, scanner{}, envelope{}, nil
-	if len(st.scratch) > 1<<20 {
+	if len(st.scratch) > 1<<20 || cap(st.run.before)+cap(st.run.behind) > 1<<20 { // of Converse nothing goes through scratch
 		st.scratch, st.encoded, st.run = nil, nil, run{}
 	}
 }
