@@ -234,10 +234,14 @@ func (l *Ledger) look(reserved, cost pipeline.Charge) {
 	said := l.passed
 	l.passed = true
 	l.mu.Unlock()
-	if !said {
-		l.opt.Notice(fmt.Sprintf("a call was billed %s tokens, more than the %s that were taken for its most: please report it, with the model",
-			words.Count(tokens(cost)), words.Count(tokens(reserved))))
+	if said {
+		return
 	}
+	billed, most := words.Count(tokens(cost))+" tokens", words.Count(tokens(reserved))
+	if tokens(cost) <= tokens(reserved) {
+		billed, most = exactly(cost.Money)+" "+l.opt.Currency, exactly(reserved.Money)
+	}
+	l.opt.Notice(fmt.Sprintf("a call was billed %s, more than the %s that were taken for its most: please report it, with the model", billed, most))
 }
 
 // Spent is the state of the ledger now.

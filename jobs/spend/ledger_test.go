@@ -131,6 +131,26 @@ func TestEnds(t *testing.T) {
 
 var cached = pipeline.Usage{InputTokens: 1, OutputTokens: 1, CacheReadInputTokens: 10, CacheWriteInputTokens: 10}
 
+// That a call was billed more than its most is said once, in what it was more of.
+func TestBilledMoreThanItsMost(t *testing.T) {
+	for want, used := range map[string]pipeline.Usage{
+		"a call was billed 1,001 tokens, more than the 200 ":  {InputTokens: 1000, OutputTokens: 1},
+		"a call was billed 0.0019 USD, more than the 0.0018 ": {CacheWriteInputTokens: 100, OutputTokens: 100}, // a write that nobody has asked for
+	} {
+		var notes []string
+		o := options(t, "")
+		o.Notice = func(s string) { notes = append(notes, s) }
+		l := open(t, o)
+		for range 2 {
+			c, _ := l.Most(plain)
+			l.Reserve(c).Settle(plain, answer(used))
+		}
+		if len(notes) != 1 || !strings.HasPrefix(notes[0], want) {
+			t.Errorf("said %q, want %q once", notes, want)
+		}
+	}
+}
+
 // While calls are in flight a call may have to wait; that it never can go is said as soon as it is so.
 func TestRoom(t *testing.T) {
 	for _, bound := range []Options{{MaxMoney: 5 * askMoney / 2}, {MaxTokens: 500}} {
