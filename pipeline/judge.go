@@ -66,6 +66,9 @@ func (d *dispatcher) unsent(t *task) {
 		d.account.earn(1)
 	}
 	t.free = false
+	if t.sent == t.firstSent {
+		t.firstSent = 0 // its first call is still to come
+	}
 	line := d.lineOf(t)
 	*line = slices.Insert(*line, 0, t)
 }

@@ -102,9 +102,12 @@ func (d *dispatcher) sent(t *task) {
 	t.sent = d.sends
 	if t.order == 0 {
 		d.sentRecords++
-		t.order, t.firstSent = d.sentRecords, d.sends
+		t.order = d.sentRecords
 		t.lastAdmission = d.admitted.seq
 		d.account.earn(d.cfg.RetryShare)
+	}
+	if t.firstSent == 0 {
+		t.firstSent = d.sends
 	}
 	d.remove(t)
 	if t.owes && !t.probe && !t.free {

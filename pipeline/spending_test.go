@@ -228,6 +228,55 @@ func TestSpendingInOutage(t *testing.T) {
 	})
 }
 
+// An outage that costs nothing is waited out also where calls wait for money.
+func TestSpendingWaitsInOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		start := time.Now()
+		s := newSetup(t, 1190, 64, func(*Record, int) step {
+			if age := time.Since(start); age < 3500*time.Millisecond || age > 2*time.Minute {
+				return fine
+			}
+			out := fails(Overload, "ServiceUnavailableException")
+			out.err.Unbilled = true
+			return out
+		})
+		p := &purse{bound: 12_000}
+		s.cfg.Spending = p
+		if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 1190 {
+			t.Errorf("Run() = %v, %d answers, %d spent; %q", err, s.store.succeeded(), p.spent, s.notices)
+		}
+		if len(s.notices) != 2 || p.peak <= p.bound-100 {
+			t.Errorf("up to %d of %d were spent and held, said %q", p.peak, p.bound, s.notices)
+		}
+	})
+}
+
+// A record that was handed back for want of room, or of a permit, has not been tried: its first call is still to come.
+func TestHandedBackIsNotTried(t *testing.T) {
+	s := newSetup(t, 1, 1, nil)
+	r, err := New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDispatcher(r, nil, nil, nil, nil)
+	one := &task{rec: &Record{}}
+	d.ready = append(d.ready, one)
+	d.sent(one)
+	d.unsent(one)
+	d.sent(one)
+	d.count(one, true)
+	if d.firsts.calls != 1 || d.again.calls != 0 || one.order != 1 {
+		t.Errorf("%d first calls and %d again, of record %d; want one first of record 1", d.firsts.calls, d.again.calls, one.order)
+	}
+	d.ready = append(d.ready, one)
+	d.sent(one)
+	d.unsent(one)
+	d.sent(one)
+	if d.count(one, true); d.firsts.calls != 1 || d.again.calls != 1 {
+		t.Errorf("%d first calls and %d again; want one of each", d.firsts.calls, d.again.calls)
+	}
+}
+
 // A call whose cost has no bound is not sent; nor is one whose reservation cannot be written.
 func TestSpendingCannotTell(t *testing.T) {
 	bubble(t, func(t *testing.T) {
