@@ -34,6 +34,10 @@ func (p *purse) Most(req *Request) (Charge, error) {
 func (p *purse) Room(c Charge) Room {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.room(c)
+}
+
+func (p *purse) room(c Charge) Room {
 	switch {
 	case p.spent+c.Output > p.bound:
 		return RoomNever
@@ -45,13 +49,11 @@ func (p *purse) Room(c Charge) Room {
 
 func (p *purse) Reserve(c Charge) Reservation {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tries++
-	p.mu.Unlock()
-	if p.Room(c) != RoomNow {
+	if p.room(c) != RoomNow {
 		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.held += c.Output
 	p.peak = max(p.peak, p.spent+p.held)
 	return &claim{p: p, of: c.Output}
