@@ -260,6 +260,28 @@ func TestLaboratory(t *testing.T) {
 	}
 }
 
+// Of sixteen slots no fixed number of streams can use more than the row says, within the time to the first token that it asks
+// for: as many streams as slots leave each idle for a round trip after every call, and with one more first tokens come too late.
+func TestBestOfSixteenSlots(t *testing.T) {
+	var row *Scenario
+	for _, sc := range provisionedRows() {
+		if sc.Slots == 16 {
+			row = sc
+		}
+	}
+	for streams, wait := range map[int]bool{15: false, 16: false, 17: true, 18: true} {
+		sc := *row
+		sc.Streams = streams
+		o := play(t, &sc, Cell{sc.Name, "", 1, Standard}).Outcome
+		if late := o.TTFT > sc.Target.TTFT; late != wait {
+			t.Errorf("%d streams: the 95th percentile of first tokens is %.2f of an unloaded one; is that too late? %v, want %v", streams, o.TTFT, late, wait)
+		}
+		if !wait && o.Share > sc.Best+0.001 || streams == 16 && o.Share < sc.Best-0.001 {
+			t.Errorf("%d streams use %.4f of the slots, the row says %v at most", streams, o.Share, sc.Best)
+		}
+	}
+}
+
 // The baselines finish their job, each in its own way: the standard retryer storms, the others back off.
 func TestBaselines(t *testing.T) {
 	sc := quotaRow("nothing stated", time.Minute, Target{Share: 0.8})

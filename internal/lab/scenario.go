@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -31,6 +32,7 @@ type Scenario struct {
 
 	Slots  int     // provisioned
 	Decode float64 // provisioned: as a multiple of what one stream can take
+	Best   float64 // provisioned: of the capacity, what a fixed number of streams can use within Target.TTFT; 0: all, or so nearly
 
 	Outage   Span
 	Hang     Span
@@ -339,7 +341,7 @@ func (sc *Scenario) share(shape Shape, g ground, calls []Call, in Span) (share, 
 				done += sc.worth(sc.Workload.draw(g.cfg.Seed, c.Record))
 			}
 		}
-		return done / (sc.capacity(g.cfg) * (in.To - in.From).Seconds()), 1
+		return done / (sc.capacity(g.cfg) * (in.To - in.From).Seconds()), cmp.Or(sc.Best, 1)
 	}
 	share = settled(calls, in, -1) / g.cfg.Tokens.Area(in.From, in.To)
 	bound = Bound(shape, arrived(calls, in))
