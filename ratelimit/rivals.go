@@ -14,7 +14,6 @@ const (
 	// So many refusals runners like this one do not cause each other:
 	rivalShare = 0.03 // of the requests,
 	rivalLeast = 4    // of them at least, and twice in a row;
-	rivalMost  = 0.5  // at most: above that the service is out
 	rivalStays = 0.6  // times that share: no more rivals below
 
 	unmoved     = 0.4 // of the share of refusals before: standing back has not helped
@@ -27,7 +26,9 @@ const (
 	// https://github.com/aws/aws-sdk-go-v2/blob/main/aws/retry/adaptive_ratelimit.go
 	cubicKeeps = 0.7
 	cubicScale = 0.4 // requests a second per cubic second
-	cubicMost  = 2   // times what was admitted in the last 60 s
+	cubicLeast = 0.5 // requests a second that it never goes below
+	cubicMost  = 2   // times what was admitted in the last 60 s, or
+	cubicStart = 2   // requests a second
 )
 
 // rivals tells refusals that others cause, who do not slow down, from those that go away when everybody slows down a little.
@@ -41,21 +42,21 @@ type rivals struct {
 	state  rivalState
 	minute time.Time // of the clock, the last one that was looked at
 	asked  int       // times that it stayed pressed
-	many   int
-	quiet  bool // the last answer was that there are none
+	many   int       // times in a row that refusals were too many
+	quiet  bool      // the last answer was that there are none
 
 	requests bool // it is the pace of requests that stands back
 
 	sent, refused float64 // since it was asked the last time, or began to ask
-	before        float64 // share of refusals until it began to ask,
+	before        float64 // share of refusals until it began to ask
 }
 
 type rivalState uint8
 
 const (
 	alone   rivalState = iota // or among its like
-	asking                    // stands back, and waits for what was used before to leave windows of any shape,
-	hearing                   // to hear whether refusals go on
+	asking                    // stands back, and waits for what was used before to leave windows of any shape
+	hearing                   // whether refusals go on
 	pressed                   // by a rival
 )
 
@@ -82,6 +83,9 @@ func (r *rivals) weigh() {
 	r.before = r.refused / max(1, r.sent)
 }
 
+// out says that the service has admitted nothing at all: there is no pace at which it would.
+func (r *rivals) out() bool { return r.refused >= r.sent }
+
 // standsBack says that the pace neither falls nor grows for the time being.
 func (r *rivals) standsBack() bool { return r.state == asking || r.state == hearing }
 
@@ -93,7 +97,7 @@ func (r *rivals) press() bool {
 	if r.before < rivalShare {
 		return false // it asked because others may have
 	}
-	if r.refused > rivalMost*r.sent {
+	if r.out() {
 		return false
 	}
 	expected := min(r.before, unmovedMost) * r.sent
@@ -145,7 +149,7 @@ func (c *core) suspects(now time.Time, p *pace) bool {
 	switch {
 	case r.before >= rivalShare && r.refused < rivalLeast:
 		return false // too few to tell: it goes on counting
-	case r.before < rivalShare || r.before > rivalMost || now.Sub(c.first) < askFirst,
+	case r.before < rivalShare || r.out() || now.Sub(c.first) < askFirst,
 		!p.learned() || p.cuts < 2 || c.noise.lately(now):
 		r.quiet, r.many = false, 0
 	default:
@@ -248,14 +252,14 @@ func (p *pace) regains(floor float64) float64 {
 func (p *pace) yield(now time.Time, floor float64) {
 	p.before, p.binds, p.last, p.top = p.x, 0, now, p.x
 	p.cuts++
-	p.x = max(floor, cubicKeeps*p.x)
+	p.x = min(p.stated, max(cubicLeast*minute*floor, cubicKeeps*p.x))
 }
 
 // regain raises a pace as a rival does: slower and slower until it is where it was cut, then faster and faster.
 func (p *pace) regain(admitted, floor float64) {
 	off := p.binds - p.regains(floor)
 	x := p.top + minute*floor*cubicScale*off*off*off
-	p.x = min(p.stated, max(p.x, min(x, cubicMost*admitted)))
+	p.x = min(p.stated, max(p.x, min(x, max(cubicMost*admitted, cubicStart*minute*floor))))
 }
 
 // relent forgets all rivals.

@@ -45,7 +45,7 @@ func TestRivalsPressWhereRefusalsGoOn(t *testing.T) {
 		{"half of them", 0.05, 500, 13, true},
 		{"few are left", 0.05, 500, 9, false},
 		{"none", 0.05, 500, 0, false},
-		{"nearly all: the service is out", 0.05, 500, 300, false},
+		{"all: the service is out", 0.05, 500, 500, false},
 		{"few requests, and one of them refused", 0.04, 70, 1, true},
 		{"few requests, none refused", 0.04, 70, 0, false},
 		{"hardly any requests", 0.1, 10, 0, true},
