@@ -44,6 +44,16 @@ var assemblies = map[string]assembly{
 		want: `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\": 1}"}},{"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`,
 		stop: "tool_calls",
 	},
+	"chat: members that are repeated, empty": {
+		family: "qwen",
+		stream: []string{
+			`{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]},"finish_reason":""}]}`,
+			`{"choices":[{"index":0,"delta":{"role":"","tool_calls":[{"index":0,"id":"","type":"","function":{"name":"","arguments":"{}"}}]},"finish_reason":""}]}`,
+			`{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}`,
+		},
+		want: `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`,
+		stop: "tool_calls",
+	},
 	"chat: tool calls without an index, whole, in a message": {
 		family: "mistral",
 		stream: []string{

@@ -71,14 +71,15 @@ func (o *object) merge(other object) {
 	}
 }
 
-// keep merges members that do not belong to o: it copies what is new. A null does not replace a value.
+// keep merges members that do not belong to o: it copies what is new. Neither a null nor an empty string replaces a value: some
+// servers of chat completions repeat every member in every chunk, with "" for what they have said already.
 func (o *object) keep(list []member) {
 	for _, m := range list {
 		i := slices.IndexFunc(*o, func(own member) bool { return bytes.Equal(own.key, m.key) })
 		switch {
 		case i < 0:
 			*o = append(*o, member{bytes.Clone(m.key), bytes.Clone(m.value)})
-		case bytes.Equal((*o)[i].value, m.value), string(m.value) == "null":
+		case bytes.Equal((*o)[i].value, m.value), string(m.value) == "null", string(m.value) == `""`:
 		default:
 			(*o)[i].value = append((*o)[i].value[:0], m.value...)
 		}

@@ -325,7 +325,7 @@ func slowChat(list []fields) fields {
 			name = "outputs"
 		}
 		for k, v := range c {
-			if k != "choices" && k != "outputs" && (v != nil || body[k] == nil && k != "usage") {
+			if k != "choices" && k != "outputs" && (!isNothing(v) || body[k] == nil && k != "usage") {
 				body[k] = v
 			}
 		}
@@ -388,7 +388,7 @@ func slowChoice(choice, p fields) {
 				}
 			}
 		default:
-			if v != nil || !has(choice, k) {
+			if !isNothing(v) || !has(choice, k) {
 				choice[k] = v
 			}
 		}
@@ -458,7 +458,7 @@ func slowCall(calls []any, p fields) []any {
 		switch {
 		case k == "arguments":
 			join(f, k, v)
-		case v != nil:
+		case !isNothing(v):
 			f[k] = v
 		}
 	}
@@ -471,13 +471,16 @@ func slowPlain(list []fields) fields {
 		for k, v := range c {
 			if k == "generated_text" {
 				join(body, k, v)
-			} else if v != nil {
+			} else if !isNothing(v) {
 				body[k] = v
 			}
 		}
 	}
 	return body
 }
+
+// isNothing reports whether a member says nothing that was not said before.
+func isNothing(v any) bool { return v == nil || v == "" }
 
 // otherwise writes a chunk in another way that means the same: keys in another order, spaces, escapes, integers as floats.
 func otherwise(rnd *rand.Rand, v any) string {
