@@ -81,7 +81,7 @@ func elsewhere(body []byte) bool {
 
 // smallImages counts the images that are too short for weigh to tell them from text.
 func smallImages(body []byte) (n int64) {
-	for _, head := range []string{`"iVBO`, `"/9j/`, `"R0lG`, `"UklG`, `"data:image/`} {
+	for _, head := range []string{`"iVBO`, `"/9j/`, `"\/9j\/`, `"R0lG`, `"UklG`, `"data:image/`, `"data:image\/`} {
 		for rest := body; ; n++ {
 			i := bytes.Index(rest, []byte(head))
 			if i < 0 {

@@ -147,7 +147,7 @@ func (w *weight) takeMedia(key, s []byte) bool {
 	}
 	w.encoded += int64(len(s))
 	raw := int64(len(s)) / 4 * 3
-	switch head := string(s[:4]); head {
+	switch head := bytes.ReplaceAll(s[:8], []byte(`\/`), []byte("/")); string(head[:4]) {
 	case "iVBO", "/9j/", "R0lG", "UklG": // PNG, JPEG, GIF, WebP
 		w.images++
 		w.media += imageTokens
@@ -166,8 +166,9 @@ func (w *weight) takeMedia(key, s []byte) bool {
 	return true
 }
 
+// base64Char has the backslash too: some writers of JSON escape every slash, and some base64 comes with line breaks.
 var base64Char = func() (t [256]bool) {
-	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=" {
+	for _, c := range `\ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=` {
 		t[c] = true
 	}
 	return t
