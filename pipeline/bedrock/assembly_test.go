@@ -44,6 +44,17 @@ var assemblies = map[string]assembly{
 		want: `{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\": 1}"}},{"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`,
 		stop: "tool_calls",
 	},
+	"claude: a later message_delta that has only counts": {
+		family: "claude",
+		stream: []string{
+			`{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":1}}}`,
+			`{"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"X"},"usage":{"output_tokens":4}}`,
+			`{"type":"message_delta","delta":{"stop_reason":null,"stop_sequence":null},"usage":{"output_tokens":5}}`,
+			`{"type":"message_stop"}`,
+		},
+		want: `{"id":"m","type":"message","role":"assistant","content":[],"stop_reason":"stop_sequence","stop_sequence":"X","usage":{"input_tokens":3,"output_tokens":5}}`,
+		stop: "stop_sequence",
+	},
 	"chat: members that are repeated, empty": {
 		family: "qwen",
 		stream: []string{

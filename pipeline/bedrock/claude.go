@@ -174,7 +174,7 @@ func (a *claudeAnswer) chunk(s *scanner, env *envelope) (sg signs, ok bool) {
 		a.message = parseObject(message)
 		a.usage.merge(parseObject(a.message.get("usage")))
 	case "message_delta":
-		a.delta.merge(parseObject(delta))
+		a.delta.keep(parseObject(delta)) // one of several may have null where another has the reason
 		a.usage.merge(parseObject(usage))
 	case "message_stop":
 		sg.terminal = true

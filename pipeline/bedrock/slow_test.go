@@ -117,7 +117,11 @@ func slowClaude(list []fields) fields {
 				b["citations"] = append(l, d["citation"])
 			}
 		case "message_delta":
-			maps.Copy(body, at(c, "delta").(fields))
+			for k, v := range at(c, "delta").(fields) {
+				if !isNothing(v) || !has(body, k) {
+					body[k] = v
+				}
+			}
 			if u, ok := c["usage"].(fields); ok {
 				maps.Copy(at(body, "usage").(fields), u)
 			}
