@@ -29,6 +29,7 @@ const (
 
 	growthAt = 20 // requests a second, for which the growth of a manner is given
 
+	sinking  = 5 // ceilings in a row
 	trusted  = 3 // ceilings in a row
 	credible = 1.3
 )
@@ -64,6 +65,8 @@ type pace struct {
 	ceilings [trusted]float64 // what was admitted per second at the last cuts,
 	usual    float64          // its mean over those that agree,
 	agreed   int              // and how many that are
+	falls    int              // cuts in a row whose ceiling was below the one before,
+	fell     float64          // and the ceiling before them
 	top      float64          // the rate at the last cut, where rivals press (rivals.go); else 0
 }
 
@@ -104,6 +107,7 @@ func (p *pace) cut(now time.Time, s60, floor float64) {
 	p.cuts++
 	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
 	p.compare(min(p.before, s60), s60/floor)
+	p.follow(min(p.before, s60))
 	copy(p.ceilings[1:], p.ceilings[:])
 	p.correct(s60, floor)
 }
@@ -118,6 +122,18 @@ func (p *pace) compare(ceiling, requests float64) {
 	p.agreed++
 	p.usual += recently * (ceiling - p.usual)
 }
+
+// follow counts ceilings that fall and fall.
+func (p *pace) follow(ceiling float64) {
+	if ceiling >= p.ceilings[0] || p.cuts <= trusted {
+		p.falls, p.fell = 0, ceiling
+		return
+	}
+	p.falls++
+}
+
+// sinks says that it has lost two thirds in many cuts, and still does: a quota that has fallen is found in a few.
+func (p *pace) sinks() bool { return p.falls >= sinking && p.ceilings[0] < p.fell/3 }
 
 // manner is that of a pace alone, or of one among others.
 func (p *pace) manner() manner {

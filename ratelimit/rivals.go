@@ -13,7 +13,9 @@ const (
 
 	// So many refusals runners like this one do not cause each other:
 	rivalShare = 0.03 // of the requests,
-	rivalLeast = 4    // of them at least, and twice in a row;
+	rivalLeast = 4    // of them at least,
+	rivalTimes = 2    // and so many times in a row,
+	rivalSure  = 0.1  // or once where they are so many;
 	rivalStays = 0.6  // times that share: no more rivals below
 
 	unmoved     = 0.4 // of the share of refusals before: standing back has not helped
@@ -94,9 +96,6 @@ func (r *rivals) clear() { r.sent, r.refused = 0, 0 }
 
 // press says whether the answer is that a rival presses.
 func (r *rivals) press() bool {
-	if r.before < rivalShare {
-		return false // it asked because others may have
-	}
 	if r.out() {
 		return false
 	}
@@ -142,21 +141,26 @@ func (c *core) listen(now time.Time) {
 	c.tell(now, ControlService, "ask", 0, 0, "many refusals: a little less for two minutes tells whether they go on")
 }
 
-// suspects says whether refusals were too many, twice in a row.
+// suspects says whether refusals were too many for too long, or a pace sinks that nothing else would sink so far.
 func (c *core) suspects(now time.Time, p *pace) bool {
 	r := &c.rivals
 	r.weigh()
 	switch {
+	case r.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.lately(now):
+		r.quiet, r.many = false, 0
+	case p.sinks():
+		r.many = rivalTimes
 	case r.before >= rivalShare && r.refused < rivalLeast:
 		return false // too few to tell: it goes on counting
-	case r.before < rivalShare || r.out() || now.Sub(c.first) < askFirst,
-		!p.learned() || p.cuts < 2 || c.noise.lately(now):
+	case r.before < rivalShare:
 		r.quiet, r.many = false, 0
+	case r.before >= rivalSure:
+		r.many = rivalTimes
 	default:
 		r.many++
 	}
 	r.clear()
-	return r.many > 1
+	return r.many >= rivalTimes
 }
 
 // answered ends the asking.
@@ -233,7 +237,7 @@ func (c *core) setPaces(now time.Time) {
 
 // standBack lowers a pace for a while, and notes what it was.
 func (p *pace) standBack(admitted, floor float64) {
-	p.top = p.x
+	p.top, p.falls, p.fell = p.x, 0, p.ceilings[0]
 	p.x = min(p.stated, max(floor, standBack*admitted))
 }
 

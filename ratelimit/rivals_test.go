@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -80,6 +81,42 @@ func TestRivalsThatLeave(t *testing.T) {
 			}
 			if got.refused > 0.015 || got.share < 0.97 {
 				t.Errorf("half an hour after it left: %v", got)
+			}
+		})
+	}
+}
+
+// A bursty service has no quota, and refuses everything for a while now and then.
+type bursty struct {
+	open
+	start              time.Time
+	first, every, long time.Duration
+}
+
+func (s *bursty) admit(now time.Time, reserve float64) bool {
+	if at := now.Sub(s.start); at >= s.first && at%s.every < s.long {
+		return false
+	}
+	return s.open.admit(now, reserve)
+}
+
+// TestBurstsDoNotSinkAPaceForEver: each burst looks like a quota, and cuts a pace by more than it grows back until the next. At
+// the pace that is left after some of them, bursts go on: so it is not the pace that they come from.
+func TestBurstsDoNotSinkAPaceForEver(t *testing.T) {
+	short := job{input: 26, max: 60, out: 20, slow: 10 * time.Millisecond}
+	for _, svc := range []*bursty{
+		{first: 12 * time.Second, every: 30 * time.Second, long: 3 * time.Second},
+		{first: 70 * time.Second, every: time.Minute, long: 3 * time.Second},
+		{every: 30 * time.Second, long: 3 * time.Second},
+	} {
+		t.Run(fmt.Sprintf("%v in %v, from %v on", svc.long, svc.every, svc.first), func(t *testing.T) {
+			svc.start = time.Unix(1_800_000_017, 0)
+			s := simulate(Options{Concurrency: 32}, svc, short, 1)
+			s.run(15 * time.Minute)
+			before := s.served
+			s.run(15 * time.Minute)
+			if perMinute := (s.served - before) / 15; perMinute < 500 {
+				t.Errorf("%d a minute in the second quarter of an hour, where 2,700 could be served", perMinute)
 			}
 		})
 	}
