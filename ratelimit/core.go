@@ -507,7 +507,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	}
 	var earn time.Duration
 	if x := c.tokenPace.x; !math.IsInf(x, 1) {
-		earn = seconds(2.2 * f.held / x)
+		earn = seconds(1.5 * f.held / x)
 	}
 	c.hold(now, exhausted, earn)
 }

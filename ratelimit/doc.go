@@ -81,8 +81,8 @@
 // model, a proxy, a test) refuses now and then. What a refusal means shows in the verdicts around it, in the order in
 // which the requests were sent: a running likelihood of the first against the second, which knows the share of single
 // refusals so far, decides. An exhausted quota holds everything back for a moment (0.2 s at first, or up to 2 s where
-// the pace takes as long for 2.2 requests; doubled up to 4 s while refusals go on, ±25 %), after which one request goes
-// alone, with a lead of one and a half times what a refusal takes. Nothing is saved meanwhile, or it would leave as a burst.
+// requests take long to be earned, doubled up to 4 s while refusals go on, ±25 %), after which one request goes alone,
+// with a lead of one and a half times what a refusal takes. Nothing is saved meanwhile, or it would leave as a burst.
 //
 // Sporadic refusals hold nothing back, but for 0.2 s when they cut the pace, which is not in the first 5 s and 50
 // requests. Such a cut is on trial. If after 15 s, 50 requests and 20 refusals their share is what it was, neither
@@ -96,10 +96,10 @@
 // they leave: the SDK's adaptive mode cuts to 0.7, is back in two seconds, and ends with 4 of 5 parts of a shared quota, or
 // all of it. So a runner whose refusals were 3 % and more, for twice three minutes, asks (rivals.go): at a full minute of the
 // clock it stands back to 0.87 for two, and listens in the second. Runners among themselves see the same share and ask in
-// the same minute, and their refusals go away. If they go on, a rival presses, and the runner takes the rival's own law, the
-// same cubic curve, until it is asked again, 3 and 6 minutes later and then every 12: runners that press only each other
-// stop together. Refusals are then 3 to 10 %, which is less than a call at a random moment would meet, and nobody is left with
-// nothing.
+// the same minute, and their refusals go away. If they go on, a rival presses, and the runner takes the rival's own law, the same cubic curve, until
+// it is asked again, 3 and 6 minutes later and then every 12: runners that press only each other stop together. Refusals
+// are then 3 to 10 %, which is less than a call at a random moment would meet, and nobody is left with nothing. Rivals
+// that a user cannot ask to slow down are the exception; for all others state a share of the quota to each.
 //
 // # What it reaches
 //
@@ -109,7 +109,7 @@
 //	stated                          99.4 %     refused 0.03 %
 //	stated, max_tokens × 10         99.5 %     refused 0.01 %
 //	nothing stated                  98.3 %     refused 0.44 %
-//	nothing stated, 2 a second      95.4 %     refused 1.1 %
+//	nothing stated, 2 a second      96.0 %     refused 1.2 %
 //	stated twice too high           98.1 %     refused 0.63 %
 //	quota halves                    96.9 %     refused 0.59 %
 //	quota doubles                   93.7 %     refused 0.48 %, for until a window has been silent nobody can know

@@ -199,7 +199,7 @@ func TestUnknownQuotaIsLearned(t *testing.T) {
 		early         float64 // refused in the first five
 	}{
 		"20 a second":       {Options{}, 840_000, 0.965, 0.008, 0.05},
-		"2 a second":        {Options{}, 84_000, 0.935, 0.018, 0.12},
+		"2 a second":        {Options{}, 84_000, 0.94, 0.02, 0.12},
 		"stated 2 × higher": {Options{TokensPerMinute: 2 * 840_000}, 840_000, 0.965, 0.008, 0.05},
 		"stated 3 × higher": {Options{TokensPerMinute: 840_000}, 280_000, 0.95, 0.015, 0.07},
 	} {
