@@ -116,6 +116,7 @@ func TestFaultsInTheStream(t *testing.T) {
 		"short-length@3":    {3, bad, bad},
 		"long-headers@3":    {3, bad, bad},
 		"huge-length@3":     {3, bad, bad},
+		"no-bytes@3":        {4, nil, nil},
 		"not-base64@3":      {4, nil, nil},
 		"not-json@3":        {4, nil, nil},
 		"not-json-event@3":  {4, nil, nil},
@@ -125,7 +126,6 @@ func TestFaultsInTheStream(t *testing.T) {
 		"unknown-headers@3": {-1, nil, nil},
 		"unknown-message@3": {-1, nil, nil},
 		"no-message-type@3": {-1, nil, nil},
-		"no-bytes@3":        {-1, nil, nil},
 		"big-pad@3":         {-1, nil, nil},
 	}
 	for _, tr := range transports {

@@ -252,6 +252,15 @@ func garbage(s *stream, _ *Fault) bool {
 	return s.fail()
 }
 
+func noBytes(s *stream, _ *Fault) bool {
+	if s.plan.isConverse() {
+		s.appendDelta(`{"p":"abcdefgh"}`)
+		return s.fail()
+	}
+	s.append(eventHeaders("chunk"), `{"p":"abcdefgh"}`)
+	return s.fail()
+}
+
 func notBase64(s *stream, _ *Fault) bool {
 	if s.plan.isConverse() { // the only blob of it
 		s.appendDelta(`{"contentBlockIndex":99,"delta":{"reasoningContent":{"redactedContent":"*not base64*"}},"p":"abc"}`)
@@ -321,15 +330,6 @@ func unknownHeaders(s *stream, _ *Fault) bool {
 		{":uuid", headerUUID, "0123456789abcdef"},
 		{strings.Repeat("n", 255), headerString, strings.Repeat("v", 1000)},
 	}, eventHeaders(kind)...), payload)
-	return s.goOn()
-}
-
-func noBytes(s *stream, _ *Fault) bool {
-	if s.plan.isConverse() {
-		s.appendDelta(`{"p":"abcdefgh"}`)
-		return s.goOn()
-	}
-	s.append(eventHeaders("chunk"), `{"p":"abcdefgh"}`)
 	return s.goOn()
 }
 
