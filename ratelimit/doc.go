@@ -94,12 +94,12 @@
 //
 // Two runners like this one come to the same pace because both slow down. A client that goes on through refusals takes what
 // they leave: the SDK's adaptive mode cuts to 0.7, is back in two seconds, and ends with 4 of 5 parts of a shared quota, or
-// all of it. So a runner whose refusals were 3 % and more, for twice three minutes, asks (rivals.go): at a full minute of the
-// clock it stands back to 0.87 for two, and listens in the second. Runners among themselves see the same share and ask in
-// the same minute, and their refusals go away. If they go on, a rival presses, and the runner takes the rival's own law, the same cubic curve, until
-// it is asked again, 3 and 6 minutes later and then every 12: runners that press only each other stop together. Refusals
-// are then 3 to 10 %, which is less than a call at a random moment would meet, and nobody is left with nothing. Rivals
-// that a user cannot ask to slow down are the exception; for all others state a share of the quota to each.
+// all of it. So a runner whose refusals were 3 % and more for twice three minutes, or a tenth for once, asks (rivals.go), and
+// so does one whose pace sank to a third in five cuts and more: at a full minute of the clock it stands back to 0.87 for
+// two, and listens in the second. Runners among themselves see the same share and ask in the same minute, and their refusals
+// go away. If they go on, a rival presses, or they have nothing to do with the pace, and the runner takes the rival's own
+// law, the same cubic curve, until it is asked again, 3 and 6 minutes later and then every 12: runners that press only each
+// other stop together. Refusals are then 3 to 11 %, which is less than a call at a random moment would meet.
 //
 // # What it reaches
 //
@@ -116,8 +116,8 @@
 //	quota wanders by ±30 %          95.0 %     refused 0.60 %
 //	two runners, five runners       98.7 %     refused 1.4 %, Jain's index 0.97 and 0.85
 //	the same, one joins late        98.5 %     refused 1.4 %, Jain's index 0.95 and 0.84, from 5 to 25 minutes later
-//	two, one of them an SDK's       98.3 %     refused 4.9 %, from a third to half is ours
-//	four, one of them an SDK's      98.9 %     refused 6.1 %, Jain's index among ours 0.82
+//	two, one of them an SDK's       98.3 %     refused 4.7 %, from a third to half is ours
+//	four, one of them an SDK's      98.9 %     refused 5.9 %, Jain's index among ours 0.82
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //
