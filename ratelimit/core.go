@@ -19,12 +19,13 @@ const (
 	filledFor       = 3 * time.Minute  // without a refusal: there may be more
 	hungOver        = 200.0            // requests over which their share is a running mean,
 	hungMost        = 0.5              // which counts as no more than this
-	recent          = 10 * time.Second // over which refusals are compared with the noise
+	recent          = 10 * time.Second // over which refusals are compared with the noise, and
+	seldomMost      = 2                // so many are few
 
 	// Where nothing is stated, the first streams come at this rate after the first few: what is sent before the
 	// first refusal is back would all be refused with it.
-	rampFirst = 32
-	rampRate  = 200 // a second
+	rampFirst = 16
+	rampRate  = 100 // a second
 )
 
 // A cause is what keeps the head of the queue waiting.
@@ -63,6 +64,7 @@ type flight struct {
 	minute int64     // its slot in the minute's ledger
 	day    int64     // and in the day's
 	held   float64   // tokens booked in the ledgers
+	fill   fill      // of the quota's windows with it
 	expect float64   // tokens it is expected to settle at
 	kept   bool      // the pacer does not get them back
 	paced  bool      // the pacer was asked and has taken them
@@ -78,12 +80,14 @@ type core struct {
 	gate        gate // of a stated quota of tokens
 	tokens      bucket
 	requests    *rate.Limiter
-	drain       bool // requests: what was saved is to be forgotten when the hold is over
+	minutes     minutes // of the quota, if it has any
+	drain       bool    // requests: what was saved is to be forgotten when the hold is over
 
 	tokenPace, requestPace pace
 	tokenFloor             float64 // tokens per second: one request a minute
 	hung                   float64 // the share of requests that use nothing, times the part of a minute after which it shows
 	service, daily         hold
+	full                   full
 	streams                concurrency
 	predict                predictor
 	refusal                time.Duration // how long a refusal takes to come back, a running mean
@@ -124,6 +128,7 @@ func newCore(o Options, now time.Time) *core {
 		day:         newLedger(now, 24*time.Hour, daySlot),
 		gate:        newGate(now, o.TokensPerMinute, o.Start.Strict),
 		tokens:      bucket{last: now},
+		minutes:     minutes{epoch: now},
 		requests:    rate.NewLimiter(rate.Inf, 1), // it starts full, so with room for one request only
 		tokenPace:   newPace(o.TokensPerMinute, o.Start.TokensPerMinute),
 		requestPace: newPace(o.RequestsPerMinute, o.Start.RequestsPerMinute),
@@ -145,6 +150,9 @@ func (c *core) paceTokens(now time.Time) {
 	saves := 1.0
 	if c.tpm > 0 && !c.gate.strict && !c.tokenPace.learned() {
 		saves = gatedSaves
+	}
+	if !math.IsInf(c.tokenPace.limit(), 1) {
+		saves = exactSaves
 	}
 	c.tokens.setRate(now, c.tokenPace.x, saves)
 }
@@ -180,6 +188,9 @@ func (c *core) account(now time.Time) {
 	c.minute.advance(now)
 	c.day.advance(now)
 	c.waits[c.bound] += d
+	if c.bound == byWorkers || c.bound == byConcurrency {
+		c.tokenPace.idles(d)
+	}
 	c.streams.pass(d, c.inFlight)
 	c.filled[c.bound] += d
 	c.listen(now)
@@ -189,14 +200,14 @@ func (c *core) account(now time.Time) {
 	switch c.bound {
 	case byTokens:
 		if c.tokenPace.learned() {
-			c.tokenPace.grow(d, c.minute.sum.use/minute, c.tokenFloor)
+			c.tokenPace.grow(d, c.minute.sum.use/minute, c.tokenFloor, c.fill(now, 0))
 			c.paceTokens(now)
 		}
 	case byRequests:
 		if c.requestPace.learned() {
 			// This pace gets no refunds, so noise takes its share of what it lets go.
 			served := c.minute.sum.accepted / minute / (1 - whole(c.noise.known(now)))
-			c.requestPace.grow(d, served, 1.0/minute)
+			c.requestPace.grow(d, served, 1.0/minute, fill{})
 			c.paceRequests(now)
 		}
 	}
@@ -216,28 +227,31 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	if at := c.daily.ready(now, dayProbe); at.After(now) {
 		return verdict{cause: byDay, at: at}
 	}
+	expect := c.predict.expect(cost)
+	held := max(math.Ceil(expect), c.predict.reserve(cost))
+	beside := false // of a hold: it takes what was given back meanwhile
 	if at := c.service.ready(now, c.verdictAfter()); at.After(now) {
-		return verdict{cause: byService, at: at}
+		if beside = c.minutes.gives(now, held); !beside {
+			return verdict{cause: byService, at: at}
+		}
 	}
-	if c.drain {
+	if c.drain && !beside {
 		c.drain = false
 		c.drainRequests(now)
 	}
-	expect := c.predict.expect(cost)
-	held := max(math.Ceil(expect), c.predict.reserve(cost))
 	if c.tpd > 0 && c.day.sum.held > 0 && c.day.sum.held+held > c.tpd {
 		return verdict{cause: byDay, at: c.day.freed(max(0, c.tpd-held), heldTokens)}
 	}
 	if v := c.gated(now, held, expect); !v.at.IsZero() {
 		return v
 	}
-	if at := c.tokens.ready(now); at.After(now) {
+	if at := c.tokens.ready(now); at.After(now) && !beside {
 		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
 	}
 	if c.rpm > 0 && c.minute.sum.sent > 0 && c.minute.sum.sent+1 > c.rpm {
 		return verdict{cause: byRequests, at: c.minute.freed(max(0, c.rpm-1), sentRequests)}
 	}
-	paced := !math.IsInf(c.requestPace.x, 1)
+	paced := !math.IsInf(c.requestPace.x, 1) && !beside
 	if paced {
 		// The limiter has the last word below; it takes while it answers, so streams come first.
 		if need := 1 - c.requests.TokensAt(now); need > 1e-9 {
@@ -269,22 +283,83 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	*f = flight{
 		gen: f.gen + 1, live: true, cost: cost, began: now, among: int32(c.inFlight), n: c.verdicts.sent(),
 		minute: c.minute.cur, day: c.day.cur, held: held, expect: expect,
-		paced: !math.IsInf(c.tokens.rate, 1),
+		paced: !math.IsInf(c.tokens.rate, 1) && !beside,
 	}
 	c.minute.add(f.minute, slot{held: held, use: expect, sent: 1, accepted: 1})
 	c.day.add(f.day, slot{held: held})
-	c.tokens.take(now, expect)
+	c.minutes.take(now, held)
+	f.fill = c.fill(now, -held/2)
+	f.fill.held = held
+	if !beside {
+		c.tokens.take(now, expect)
+		c.service.admitted(now, id)
+	}
+	c.minutes.sent(now)
 	c.streams.started(now)
 	c.rivals.sent++
 	c.gate.take(now, held)
-	c.service.admitted(now, id)
 	c.daily.admitted(now, id)
 	return verdict{ok: true, id: id}
+}
+
+// known is what refusals have shown of the quota's windows.
+type known struct {
+	minutes bool
+	rate    float64 // tokens a second; 0: nothing is certain
+	how     string
+}
+
+func (c *core) knows() known {
+	k := known{minutes: c.minutes.known}
+	p := &c.tokenPace
+	switch r := p.exact(); {
+	case r == nil || !p.learned():
+	case r == &p.minute:
+		k.rate, k.how = r.rate, "every minute ends with the same"
+	case r == &p.window:
+		k.rate, k.how = r.rate, "60 seconds hold the same at every refusal"
+	default:
+		k.rate, k.how = r.rate, "the same flows in between any two refusals"
+	}
+	return k
+}
+
+// tellKnown reports what a refusal has shown, or put in doubt.
+func (c *core) tellKnown(now time.Time, before known) {
+	switch k := c.knows(); {
+	case k.minutes && !before.minutes:
+		at := c.minutes.epoch.Add(c.minutes.phase).Round(0)
+		c.tell(now, ControlService, "minutes", 0, float64(at.Second()), "refusals end at the same second of every minute: a new one begins there")
+	case before.minutes && !k.minutes:
+		c.tell(now, ControlService, "minutes", 0, 0, "refusals do not end with the minute any more")
+	}
+	switch k := c.knows(); {
+	case k.rate > 0 && before.rate == 0:
+		c.tell(now, ControlTokens, "know", 0, minute*k.rate, "nobody else uses the quota: "+k.how)
+	case before.rate > 0 && k.rate == 0:
+		c.tell(now, ControlTokens, "doubt", minute*before.rate, 0, "refused with less than that: it has changed, or is shared")
+	}
+}
+
+// fill is how full the windows of the quota are, and what less would make them.
+func (c *core) fill(now time.Time, more float64) fill {
+	at := fill{window: (c.minute.sum.held + more) / minute, total: c.minutes.total + more, at: now.Sub(c.minutes.epoch).Seconds()}
+	if c.minutes.known {
+		c.minutes.turn(now)
+		at.minute, at.left = max(1, c.minutes.used+more)/minute, c.minutes.left(now)
+		if at.left > minute-minuteEdge {
+			at.minute += c.minutes.before / minute
+		}
+	}
+	return at
 }
 
 // gated tells what a stated quota of tokens has against a request.
 func (c *core) gated(now time.Time, held, expect float64) verdict {
 	switch {
+	case c.minute.sum.held > 0 && c.minute.sum.held+held > minute*c.tokenPace.limit():
+		at := c.minute.freed(max(0, minute*c.tokenPace.limit()-held), heldTokens)
+		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
 	case !(c.tpm > 0):
 		return verdict{}
 	case c.minute.sum.use > 0 && c.minute.sum.use*(1-c.hung)+expect > c.tpm:
@@ -359,6 +434,7 @@ func (c *core) book(now time.Time, f *flight, tokens float64, requests slot) {
 		c.day.add(c.day.cur, slot{held: d.held})
 	}
 	c.gate.take(now, d.held)
+	c.minutes.take(now, d.held)
 	if f.paced && !f.kept { // else it would be given back what it never took
 		c.tokens.take(now, d.use)
 	}
@@ -458,6 +534,8 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	if !ok {
 		return
 	}
+	before := c.knows()
+	defer func() { c.tellKnown(now, before) }()
 	c.refused++
 	clear(c.filled[:])
 	f.kept = !day && !c.noise.usual(f.n)
@@ -483,6 +561,9 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.noise.refused(f.n, heads)
 	}
 	c.rivals.refused++
+	c.tokenPace.rest()
+	c.minutes.refused(now, f.began)
+	c.full.refused(now, c.minute.sum.held)
 	if c.rivals.state != alone {
 		c.contested(now, &f)
 		return
@@ -491,8 +572,17 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	if last := c.cutPace().last; !last.IsZero() && now.Sub(last) < cutEvery && !c.noise.open && c.noise.known(now) == 0 {
 		exhausted = true // still
 	}
+	defer func() { c.tokenPace.emptied = f.fill }()
 	if !c.service.counts(f.began) {
 		c.relearn(now, &f)
+		return
+	}
+	var earn time.Duration
+	if x := c.tokenPace.x; !math.IsInf(x, 1) {
+		earn = seconds(1.5 * f.held / x)
+	}
+	if c.expected(now, &f) {
+		c.hold(now, &f, true, earn)
 		return
 	}
 	if c.falsifies(now, &f) {
@@ -502,24 +592,79 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		}
 	} else if exhausted {
 		c.learnExhausted(now, &f)
-	} else if !c.learnSporadic(now, &f) {
+	} else if !c.learnSporadic(now, &f) && !c.seldom(now) {
 		return
 	}
-	var earn time.Duration
-	if x := c.tokenPace.x; !math.IsInf(x, 1) {
-		earn = seconds(1.5 * f.held / x)
-	}
-	c.hold(now, exhausted, earn)
+	c.hold(now, &f, exhausted, earn)
 }
 
 // hold keeps everything back for a while, at least for as long as the pace needs for the request that was refused.
-func (c *core) hold(now time.Time, exhausted bool, earn time.Duration) {
-	c.service.refused(now, earn, c.rand())
+func (c *core) hold(now time.Time, f *flight, exhausted bool, earn time.Duration) {
+	c.service.refused(now, earn, c.grown(now) && c.tokenPace.x < fewSent*c.tokenFloor, c.rand())
+	if at := c.reopens(now, f); at.After(c.service.until) {
+		c.service.until = at
+	}
 	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
 	c.verdicts.paused(exhausted)
 	c.tokens.pause(now, c.service.until)
 	c.gate.pause(now, c.service.until)
 	c.drain = true
+}
+
+// expected says that a refusal is what is known of the quota lets expect, and cuts the pace if it is time.
+func (c *core) expected(now time.Time, f *flight) bool {
+	p := &c.tokenPace
+	switch r := p.exact(); {
+	case !p.learned() || c.noise.lately(now):
+		return false
+	case r == nil:
+		return c.minutes.spent()
+	case now.Sub(p.last) >= cutEvery:
+		c.noise.void()
+		c.sporadic = false
+		c.cut(now, f, minute)
+		return true
+	}
+	p.doubt()
+	if r := p.exact(); r != nil {
+		p.x = min(p.x, keepsExact*r.rate)
+		c.paceTokens(now)
+		return true
+	}
+	return false
+}
+
+// reopens tells when the quota may admit a refused request, by what is known of its windows; zero: not known. Where the
+// quota is stated there is a model of it, which this would only hide.
+func (c *core) reopens(now time.Time, f *flight) time.Time {
+	p := &c.tokenPace
+	if c.tpm > 0 && !p.learned() || c.noise.lately(now) {
+		return time.Time{}
+	}
+	far := minuteNear
+	if p.tides && p.minute.sure {
+		far = time.Minute
+	}
+	if at := c.minutes.wait(now, far); !at.IsZero() {
+		return at
+	}
+	if !c.grown(now) {
+		return time.Time{}
+	}
+	at := c.minute.freed(max(0, c.full.held-f.held), heldTokens)
+	if most := now.Add(fullMost); at.After(most) {
+		return most
+	}
+	return at
+}
+
+// grown says that the last minute can be told from the beginning of the job.
+func (c *core) grown(now time.Time) bool { return now.Sub(c.first) >= minute*time.Second }
+
+// seldom says that refusals are so few that a hold for each costs next to nothing.
+func (c *core) seldom(now time.Time) bool {
+	_, refused := c.since(now.Add(-recent))
+	return c.grown(now) && refused <= seldomMost && !c.noise.lately(now)
 }
 
 // falsifies says that a refusal speaks against the accounting that a stated quota is taken to have: the strictest would have
@@ -615,14 +760,18 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
 		c.requestPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
-		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute)
+		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute, fill{})
 		c.paceRequests(now)
 		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
 		return
 	}
 	c.tokenFloor = max(1, f.expect) / minute
 	c.tokenPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
-	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor)
+	at := f.fill
+	if c.noise.lately(now) {
+		at = fill{} // what was refused tells nothing of the quota
+	}
+	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor, at)
 	c.paceTokens(now)
 	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
 }

@@ -19,10 +19,12 @@ type Decision struct {
 	// Action is one word: cut and undo for paces, hold for the service and the day; strict and try, for the service, when its
 	// accounting is taken to keep reservations for a minute, and when that is doubted again; ask, press and relent, for the
 	// service, when refusals may come from somebody who does not slow down, when they do, and when they do not or no more;
-	// shrink for the concurrency.
+	// minutes, for the service, when it is found at which second those of its quota begin, or when it is not so any more; know and
+	// doubt, for tokens, when refusals tell exactly how much the quota is, and when they do not any more; shrink for the
+	// concurrency.
 	Action string
 	// From and To are what the step changed: units a minute for paces, streams for the concurrency, seconds of
-	// waiting for holds. To is what holds now.
+	// waiting for holds, the second at which minutes begin. To is what holds now.
 	From, To float64
 	Reason   string // one phrase that says why, for people
 

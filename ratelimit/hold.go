@@ -7,8 +7,13 @@ const (
 	holdFirst2 = 2 * time.Second // the longest first hold, for requests that need long to be earned
 	holdMost   = 4 * time.Second
 	holdAgain  = 3 * time.Second // a refusal this soon after a hold doubles it
+	holdFew    = 8 * time.Second // the longest where there are few requests, and it grows fourfold
 	probeLeast = 80 * time.Millisecond
 	probeMost  = 2 * time.Second
+
+	fullKeeps = 0.996           // of what the last 60 s held when they were refused more they may hold again:
+	fullFor   = 4 * time.Second // the least of the refusals so close to each other
+	fullMost  = 2 * time.Second // is waited for
 
 	dayFirst = 5 * time.Second
 	dayGrow  = 1.6
@@ -69,11 +74,16 @@ func (h *hold) ended(id uint32, lost bool) {
 	}
 }
 
-// refused notes a refusal of the minute's quota. earn is how long the pace needs for the request that was refused.
-func (h *hold) refused(now time.Time, earn time.Duration, jitter float64) {
+// refused notes a refusal of the minute's quota. earn is how long the pace needs for the request that was refused. Where there
+// are few requests, tries are much of them.
+func (h *hold) refused(now time.Time, earn time.Duration, few bool, jitter float64) {
+	again, most := 2*h.step, holdMost
+	if few {
+		again, most = 4*h.step, holdFew
+	}
 	step := min(max(holdFirst, earn), holdFirst2)
 	if !h.began.IsZero() && now.Sub(h.until) <= holdAgain {
-		step = min(max(2*h.step, step), holdMost)
+		step = min(max(again, step), most)
 	}
 	h.begin(now, step, jitter)
 }
@@ -85,4 +95,19 @@ func (h *hold) refusedDay(now time.Time, going bool, jitter float64) {
 		step = min(time.Duration(float64(h.step)*dayGrow), dayMost)
 	}
 	h.begin(now, step, jitter)
+}
+
+// full is how much the last 60 s held when they were refused more, the least of the refusals of a spell.
+type full struct {
+	held  float64 // tokens
+	until time.Time
+}
+
+// refused notes a refusal.
+func (f *full) refused(now time.Time, held float64) {
+	held *= fullKeeps
+	if now.Before(f.until) {
+		held = min(held, f.held)
+	}
+	f.held, f.until = held, now.Add(fullFor)
 }

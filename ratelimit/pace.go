@@ -9,7 +9,7 @@ import (
 const (
 	share    = 0.995 // of a stated quota: what is left over covers the way to the service
 	leastCut = 0.7   // a cut never goes below this share of the pace there was
-	lightCut = 0.955 // is left at least by one that follows a single refusal, after steadyFor without any,
+	lightCut = 0.965 // is left at least by one that follows a single refusal, after steadyFor without any,
 	lightOf  = 300   // and so many requests in the last minute
 	cutEvery = 19 * time.Second
 
@@ -17,8 +17,9 @@ const (
 	near     = 0.015 // so close, as a share,
 	nearOf   = 100   // and so much closeness for few requests: over the power of 1.5 of those in the minute
 	recently = 0.7   // weight of the last ceiling in their mean
+	outgrown = 0.02  // above that mean by this share, without a refusal, a calm pace has room to grow
 
-	swiftest  = 0.007 // of a pace, the most that it grows by in a second at first;
+	swiftest  = 0.012 // of a pace, the most that it grows by in a second at first;
 	steadyFor = 45    // seconds without a cut after which it grows faster and faster, or
 	overdue   = 1.2   // times those that it takes to grow back by what was cut, if that is longer
 	doubles   = 5     // seconds in which it doubles until the second cut, where nothing is stated,
@@ -26,8 +27,21 @@ const (
 	silent    = 120   // seconds without a cut,
 	silentOf  = 75    // and below what is stated
 	ceiling   = 1.35  // growth stops at this multiple of what was admitted in the last 60 s
+	spared    = 1.12  // and at this one of the last ceiling, while a bucket may have filled when less was wanted
 
 	growthAt = 20 // requests a second, for which the growth of a manner is given
+
+	// Ceilings that rise make growth faster, and those that do not slow it down again.
+	rises        = 1.04 // times the one before
+	rising       = 1.6  // times the growth there was,
+	riseMost     = 4    // times the growth of its manner at most, and
+	riseSwiftest = 0.008
+	standing     = 2 // parts of what was gained are left of it when a ceiling is as the one before, and
+	falling      = 3 // when it is lower
+
+	fewSent  = 200 // requests a minute: each is half a percent of them
+	someSent = 300 // so many, and fewer, are cut to keenly
+	manySent = 900 // and so many, and more, to the share of their manner
 
 	sinking  = 5 // ceilings in a row
 	trusted  = 3 // ceilings in a row
@@ -41,12 +55,17 @@ type manner struct {
 	power  float64 // growth in requests goes with this power of the pace
 }
 
-// A pace is keen as long as its ceilings differ: others come and go beside it, or the quota moves. Then small paces gain on large
-// ones, and cuts are deep. When they agree it is calm: it is alone on its quota, or everybody has the same, and asks more rarely.
+// A pace is keen as long as its ceilings differ: others come and go beside it, or the quota moves. Growth that is the same for
+// all of them, and cuts in proportion, make runners meet. When ceilings agree it is calm: it is alone on its quota, or everybody has the
+// same, and asks more rarely. Where minutes are known all that share them are refused together, at their end, and what
+// a cut takes is given back within one.
 var (
-	keen = manner{keeps: 0.9, growth: 0.13 / minute, power: 0.3}
-	calm = manner{keeps: 0.97, growth: 0.05 / minute, power: 1.1}
+	keen  = manner{keeps: 0.9, growth: 0.13 / minute, power: 0}
+	calm  = manner{keeps: 0.97, growth: 0.05 / minute, power: 1.1}
+	tidal = manner{keeps: 0.88, growth: 0.16 / minute, power: 0}
 )
+
+const keenly = 0.87 // is left by keen cuts of few requests
 
 // A pace is a rate in units per second, learned from refusals.
 //
@@ -67,7 +86,13 @@ type pace struct {
 	agreed   int              // and how many that are
 	falls    int              // cuts in a row whose ceiling was below the one before,
 	fell     float64          // and the ceiling before them
-	top      float64          // the rate at the last cut, where rivals press (rivals.go); else 0
+	requests float64          // a minute at the last cut
+	rise     float64          // what growth is multiplied with, at least 1
+	spare    float64          // seconds in which less was wanted since the last cut, as far as a bucket may have saved them
+
+	quota // what is known of it
+
+	top float64 // the rate at the last cut, where rivals press (rivals.go); else 0
 }
 
 // newPace begins at what is stated, else as if start had been what was admitted at the cuts before, else without bounds. Both
@@ -102,11 +127,19 @@ func (p *pace) confirmed() float64 {
 // cut lowers the pace after a refusal. s60 is what was admitted per second, on average over the last 60 s, refused
 // requests not counted. Where this runner is alone it is never below the quota when a service refuses, so cutting to it does
 // not collapse. Nothing lowers the pace below floor, which is positive; a request is a minute of it.
-func (p *pace) cut(now time.Time, s60, floor float64) {
+func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	p.before, p.binds, p.last = p.x, 0, now
 	p.cuts++
+	p.requests, p.spare = max(1, s60/floor), 0
 	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
+	p.trend(min(p.before, s60))
 	p.compare(min(p.before, s60), s60/floor)
+	if at.at > 0 {
+		p.read(at, s60, p.before, p.requests)
+	} else {
+		p.forget()
+		p.tides = false
+	}
 	p.follow(min(p.before, s60))
 	copy(p.ceilings[1:], p.ceilings[:])
 	p.correct(s60, floor)
@@ -137,10 +170,15 @@ func (p *pace) sinks() bool { return p.falls >= sinking && p.ceilings[0] < p.fel
 
 // manner is that of a pace alone, or of one among others.
 func (p *pace) manner() manner {
-	if p.agreed >= agreeing {
+	switch {
+	case p.tides:
+		return tidal
+	case p.agreed >= agreeing:
 		return calm
 	}
-	return keen
+	m := keen
+	m.keeps -= (keen.keeps - keenly) * min(1, max(0, (manySent-p.requests)/(manySent-someSent)))
+	return m
 }
 
 // judge says, before a cut, whether it follows a single refusal among so many requests of the last minute. Whoever shares a quota
@@ -166,6 +204,10 @@ func (p *pace) correct(s60, floor float64) {
 	}
 	p.ceilings[0] = min(p.before, max(s60, floor))
 	keeps := p.keeps()
+	if q := p.exact(); q != nil {
+		p.x = min(p.stated, max(floor, keepsExact*q.rate))
+		return
+	}
 	p.x = min(p.stated, max(least, keeps*min(p.before, max(s60, least)), 0.8*keeps*s60))
 }
 
@@ -183,7 +225,7 @@ func (p *pace) echo(now, t time.Time) bool {
 
 // grow raises the pace after it held requests back for d. s60 is what was admitted per second over the last 60 s. A request is
 // a minute of floor.
-func (p *pace) grow(d time.Duration, s60, floor float64) {
+func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 	if !p.learned() {
 		return
 	}
@@ -197,22 +239,66 @@ func (p *pace) grow(d time.Duration, s60, floor float64) {
 		p.x = max(p.x, floor) * math.Exp2(d.Seconds()/doubles)
 		return
 	}
+	if q := p.exact(); q != nil {
+		p.x = min(p.stated, p.ask(d, q, at, p.x, minute*floor))
+		return
+	}
 	most := ceiling * s60
 	if stated && p.binds > minute {
 		most = p.stated
 	}
 	// The ceiling bounds growth, it does not take away what there is; and a pace that let
 	// nothing through for a minute must still be able to rise.
-	p.x = min(p.stated, max(p.x, min(p.x+p.step(d, stated, minute*floor), max(most, 2*floor))))
+	x := min(p.x+p.step(d, s60, stated, minute*floor), max(most, 2*floor))
+	if last := p.ceilings[0]; p.spare > 0 && last > 0 && !stated {
+		x = min(x, spared*last)
+		p.spare = max(0, p.spare-d.Seconds()*max(0, p.x/last-1))
+	}
+	p.x = min(p.stated, max(p.x, x))
 }
 
 // step is the growth in d, where a request costs each.
-func (p *pace) step(d time.Duration, stated bool, each float64) float64 {
-	if p.binds > silent || stated && p.binds > silentOf {
+func (p *pace) step(d time.Duration, s60 float64, stated bool, each float64) float64 {
+	if p.binds > silent || stated && p.binds > silentOf || p.outgrows(s60) {
 		return p.x * (math.Exp2(d.Seconds()/redoubles) - 1)
 	}
 	m := p.manner()
-	growth := min(swiftest, m.growth*math.Pow(p.x/each/growthAt, m.power-1))
-	late := p.binds / max(steadyFor, overdue*(1-m.keeps)/growth)
+	growth := m.growth * math.Pow(p.x/each/growthAt, m.power-1)
+	if !p.tides {
+		growth = min(swiftest, growth)
+		growth = max(growth, min(growth*p.rise, riseSwiftest))
+	}
+	late := p.binds / max(steadyFor, overdue*(1-p.keeps())/growth)
 	return growth * max(1, late*late) * p.x * d.Seconds()
+}
+
+// outgrows says that more was admitted than at all the last refusals, and that no bucket can have saved it.
+func (p *pace) outgrows(s60 float64) bool {
+	return !p.tides && p.agreed >= agreeing && p.spare == 0 && s60 > (1+outgrown)*p.usual
+}
+
+// trend compares a ceiling with the one before. The first are those of the ramp.
+func (p *pace) trend(ceiling float64) {
+	last := p.ceilings[0]
+	switch {
+	case p.cuts <= 2:
+		p.rise = 1
+	case ceiling > rises*last:
+		p.rise = min(riseMost, rising*max(1, p.rise))
+	case ceiling*rises < last:
+		p.rise = max(1, p.rise/falling)
+	default:
+		p.rise = max(1, p.rise/standing)
+	}
+}
+
+// idles notes time in which less was wanted: a bucket may have filled, up to a minute's quota.
+func (p *pace) idles(d time.Duration) { p.spare = min(minute, p.spare+d.Seconds()) }
+
+// limit is how many tokens a second the last 60 s may hold.
+func (p *pace) limit() float64 {
+	if p.top > 0 || !p.learned() {
+		return math.Inf(1)
+	}
+	return p.quota.limit()
 }

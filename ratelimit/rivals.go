@@ -213,7 +213,7 @@ func (c *core) contested(now time.Time, f *flight) {
 		c.setPaces(now)
 		c.tellPace(now, p, "cut", "refused beside a rival")
 	}
-	c.hold(now, true, 0)
+	c.hold(now, f, true, 0)
 }
 
 // bounding is the pace that bound last, or that of tokens where none did, with what was admitted per second in the last 60 s
@@ -269,4 +269,5 @@ func (p *pace) regain(admitted, floor float64) {
 // relent forgets all rivals.
 func (p *pace) relent() {
 	p.top, p.binds, p.agreed, p.usual = 0, 0, 0, 0
+	p.forget()
 }

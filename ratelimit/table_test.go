@@ -51,6 +51,20 @@ func idles(from, to int) func(int, *lab) {
 	}
 }
 
+// holdsBack lets the source have no more than a share of the quota's requests for some minutes.
+func holdsBack(from, to int, share float64) func(int, *lab) {
+	return func(sec int, l *lab) {
+		for _, s := range l.ours {
+			switch sec {
+			case from * 60:
+				s.every = time.Duration(float64(time.Second) / (share * 20))
+			case to * 60:
+				s.every = 0
+			}
+		}
+	}
+}
+
 func becomes(j job, minute int) func(int, *lab) {
 	return func(sec int, l *lab) {
 		if sec == minute*60 {
@@ -89,6 +103,7 @@ var scenarios = []scenario{
 	{name: "records grow tenfold", job: plainJob, tpm: fast, at: becomes(longer, 5), warm: 7, lasts: 15, share: both(.95), refused: .02, minute: .06},
 	{name: "records shrink to a tenth", job: longer, tpm: fast, at: becomes(plainJob, 5), warm: 7, lasts: 15, share: both(.95), refused: .01, minute: .02},
 	{name: "idle five minutes", job: plainJob, tpm: fast, at: idles(5, 10), warm: 12, lasts: 10, share: both(.96), refused: .008, minute: .02},
+	{name: "held back five minutes", job: plainJob, tpm: fast, at: holdsBack(6, 11, 0.3), warm: 13, lasts: 7, share: both(.96), refused: .008, minute: .02},
 	{name: "stated, idle", o: Options{TokensPerMinute: fast}, job: plainJob, tpm: fast, at: idles(5, 10), warm: 11, lasts: 10, share: both(.985), refused: .0005, minute: .02},
 	{name: "refusals come late", job: plainJob, tpm: fast, at: func(_ int, l *lab) {
 		for _, s := range l.ours {

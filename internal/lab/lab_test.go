@@ -235,13 +235,13 @@ func TestLaboratory(t *testing.T) {
 		short("nothing stated", func(*Scenario) {}),
 		short("two runners", func(sc *Scenario) {
 			sc.Joins, sc.Fair = make([]time.Duration, 2), Span{2 * time.Minute, 6 * time.Minute}
-			sc.Target.Throttled = 0.07 // each looks for the whole quota at first
+			sc.Target.Throttled = 0.05 // each looks for the whole quota at first
 		}),
 		short("an outage of five minutes", func(sc *Scenario) {
 			sc.Outage = Span{3 * time.Minute, 8 * time.Minute}
 			sc.Measured = []Span{{2 * time.Minute, 3 * time.Minute}}
 			// What breaks and what trips the outage is more of a job this short, and its pace is still young: it has some 5 % to grow.
-			sc.Target = Target{Share: 0.9, Probes: 20, Back: 80 * time.Second, Attempts: 1.05}
+			sc.Target = Target{Share: 0.9, Probes: 20, Back: 60 * time.Second, Attempts: 1.05}
 		}),
 		short("every fault at once", func(sc *Scenario) {
 			sc.Noise, sc.InStream, sc.Hang, sc.Hangs = 0.002, 0.3, Span{0, time.Hour}, 0.02

@@ -1,0 +1,187 @@
+package ratelimit
+
+import "time"
+
+const (
+	minuteSpells = 6                      // spells of refusals that are remembered,
+	minuteAgrees = 4                      // and so many of them have to end at the same second of the minute,
+	minuteLast   = 3                      // or these last
+	spellOver    = 5 * time.Second        // without a refusal, and a spell is over
+	spellSlack   = 300 * time.Millisecond // by which the ends of spells may differ
+	minuteLate   = 150 * time.Millisecond // after its beginning a minute is entered
+	minuteNear   = 20 * time.Second       // before its beginning it is waited for; where the quota is known, always,
+	minuteTry    = 8 * time.Second        // but so long without a try at most
+	minuteEdge   = 0.5                    // seconds by which a minute may have begun later than it seems
+)
+
+// minutes learns when the minutes of a quota begin, if it has any, and keeps the book of the one that goes on.
+//
+// An exhausted quota of a fixed minute refuses until the next begins, whoever uses it. So spells of refusals end at the same
+// second of every minute, and spells on a quota of another shape do not. Once four of the last six did, or the last three, a refusal is answered by
+// waiting for that second, and not by trying every few seconds; what finishes meanwhile may give back what it did not use, and
+// so much may be sent.
+type minutes struct {
+	epoch  time.Time
+	spells [minuteSpells]spell
+	n      int // spells seen
+
+	open   bool          // a spell goes on:
+	last   time.Duration // when the last refused request was sent,
+	passed bool          // one was sent after it that is not refused so far,
+	again  time.Duration // and when the first of them was
+
+	known  bool
+	phase  time.Duration // of the epoch's minute, at which the quota's begin
+	index  int64         // of the minute that goes on
+	full   int64         // the last one that was waited out
+	used   float64       // tokens taken in it and not given back
+	before float64       // the same of the minute before
+	total  float64       // the same ever
+
+	until time.Time // nothing is expected of this minute before,
+	room  float64   // but tokens that were given back since
+}
+
+// A spell of refusals ended after the last refused request, and not later than the next one that was not.
+type spell struct{ after, until time.Duration }
+
+// covers says whether a minute that begins at a phase may have ended the spell.
+func (s spell) covers(phase time.Duration) bool {
+	off := wrap(phase - s.after)
+	return off <= s.until-s.after+spellSlack || off >= time.Minute-spellSlack
+}
+
+// wrap brings a time into its minute.
+func wrap(d time.Duration) time.Duration {
+	if d %= time.Minute; d < 0 {
+		return d + time.Minute
+	}
+	return d
+}
+
+// take books tokens, or gives them back where they are negative.
+func (m *minutes) take(now time.Time, tokens float64) {
+	m.turn(now)
+	m.used += tokens
+	m.room -= tokens
+	m.total += tokens
+}
+
+// turn begins a minute if it is time.
+func (m *minutes) turn(now time.Time) {
+	if !m.known {
+		return
+	}
+	if i := int64((now.Sub(m.epoch) - m.phase + time.Minute) / time.Minute); i != m.index {
+		m.before = 0
+		if i == m.index+1 {
+			m.before = m.used
+		}
+		m.index, m.used = i, 0
+	}
+}
+
+// left tells how many seconds of the minute are left.
+func (m *minutes) left(now time.Time) float64 {
+	return (time.Minute - wrap(now.Sub(m.epoch)-m.phase)).Seconds()
+}
+
+// sent notes a request. What goes while the next minute is waited for says nothing about its beginning.
+func (m *minutes) sent(now time.Time) {
+	if !m.open || now.Before(m.until) {
+		return
+	}
+	at := now.Sub(m.epoch)
+	if !m.passed {
+		m.passed, m.again = true, at
+	}
+	m.close(at)
+}
+
+// close ends a spell that has been over for long enough.
+func (m *minutes) close(at time.Duration) {
+	if m.open && m.passed && at-m.again >= spellOver {
+		m.open, m.passed = false, false
+		m.spells[m.n%minuteSpells] = spell{m.last, m.again}
+		m.n++
+	}
+}
+
+// refused notes the refusal of a request sent at some time, and learns from all of them when minutes begin.
+func (m *minutes) refused(now, sent time.Time) {
+	at := sent.Sub(m.epoch)
+	m.close(at)
+	if !m.open || at > m.last {
+		m.last = at
+	}
+	m.open, m.passed = true, m.passed && m.again > m.last
+	m.room = 0
+	m.learn(now)
+}
+
+// learn looks for the phase at which most spells ended, and narrows it down to what they have in common.
+func (m *minutes) learn(now time.Time) {
+	spells := m.spells[:min(m.n, minuteSpells)]
+	var phase time.Duration
+	most := minuteAgrees - 1
+	for _, s := range spells {
+		for _, p := range [...]time.Duration{s.until, (s.after + s.until) / 2} {
+			n, last := 0, 0
+			for i, o := range spells {
+				if !o.covers(p) {
+					continue
+				}
+				n++
+				if (m.n-1-i)%minuteSpells < minuteLast {
+					last++
+				}
+			}
+			if last == minuteLast {
+				n = max(n, minuteAgrees)
+			}
+			if n > most {
+				most, phase = n, p
+			}
+		}
+	}
+	if most < minuteAgrees {
+		m.known = false
+		return
+	}
+	early, late := -time.Minute, time.Minute
+	for _, s := range spells {
+		if s.covers(phase) {
+			off := wrap(phase - s.after)
+			if off >= time.Minute-spellSlack {
+				off -= time.Minute
+			}
+			early, late = max(early, -off), min(late, s.until-s.after-off)
+		}
+	}
+	m.phase = wrap(phase + (early+late)/2)
+	if !m.known {
+		m.known, m.index, m.full = true, -1, -2
+	}
+	m.turn(now)
+}
+
+// wait, after a refusal, tells until when to wait for the next minute; zero if that is not known, or far off.
+func (m *minutes) wait(now time.Time, far time.Duration) time.Time {
+	m.until = time.Time{}
+	if !m.known {
+		return m.until
+	}
+	left := time.Minute - wrap(now.Sub(m.epoch)-m.phase)
+	if left < far {
+		m.until, m.full = now.Add(min(left+minuteLate, minuteTry)), m.index
+	}
+	return m.until
+}
+
+// spent says that the minute that goes on was refused more before.
+func (m *minutes) spent() bool { return m.known && m.full == m.index }
+
+// gives says that so many tokens were given back while the next minute is waited for.
+func (m *minutes) gives(now time.Time, tokens float64) bool {
+	return now.Before(m.until) && tokens <= m.room
+}

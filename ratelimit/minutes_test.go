@@ -1,0 +1,119 @@
+package ratelimit
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// spellAt plays a spell of refusals that begins at a second and ends with the first try after another.
+func spellAt(m *minutes, epoch time.Time, from, until, tries float64) (again float64) {
+	at := func(s float64) time.Time { return epoch.Add(time.Duration(s * float64(time.Second))) }
+	for ; from < until; from += tries {
+		m.refused(at(from+0.05), at(from))
+	}
+	m.sent(at(from))
+	m.sent(at(from + spellOver.Seconds()))
+	return from
+}
+
+func TestMinutesAreFoundWhereSpellsEndTogether(t *testing.T) {
+	epoch := time.Unix(1_800_000_017, 0)
+	for _, tt := range []struct {
+		name  string
+		ends  []float64 // of spells, in seconds since the epoch
+		known bool
+	}{
+		{"no spell", nil, false},
+		{"two", []float64{43, 103}, false},
+		{"three in a row", []float64{43, 103, 223}, true},
+		{"four of six", []float64{43, 131, 163, 223, 311, 343}, true},
+		{"three of six", []float64{43, 131, 163, 223, 251, 311}, false},
+		{"at any time", []float64{43, 95, 140, 222, 290, 371}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := minutes{epoch: epoch}
+			for _, end := range tt.ends {
+				spellAt(&m, epoch, end-6.5, end, 3)
+			}
+			now := epoch.Add(400 * time.Second)
+			m.learn(now)
+			if m.known != tt.known {
+				t.Fatalf("known: %v, want %v", m.known, tt.known)
+			}
+			if !m.known {
+				return
+			}
+			if off := m.phase - 43*time.Second; off < -3*time.Second || off > 3*time.Second {
+				t.Errorf("a minute begins at second %v, want within a try of 43", m.phase.Seconds())
+			}
+			if left := m.left(now); left < 0 || left > 60 {
+				t.Errorf("%v s are left of the minute", left)
+			}
+		})
+	}
+}
+
+// Every spell says more about where the minute begins.
+func TestMinutesAreNarrowedDown(t *testing.T) {
+	epoch := time.Unix(1_800_000_017, 0)
+	rng := rand.New(rand.NewPCG(1, 2))
+	m := minutes{epoch: epoch}
+	for i := range 12 {
+		end := float64(60*i) + 43
+		from := end - 10*rng.Float64()
+		if m.known { // then it waits for the minute that it knows
+			at := epoch.Add(time.Duration(from * float64(time.Second)))
+			m.refused(at, at)
+			until := m.wait(at, time.Minute).Sub(epoch).Seconds()
+			for until < end { // too early
+				next := epoch.Add(time.Duration(until * float64(time.Second)))
+				m.refused(next, next)
+				until += 0.3
+			}
+			m.until = time.Time{}
+			m.sent(epoch.Add(time.Duration(until * float64(time.Second))))
+			m.sent(epoch.Add(time.Duration((until + 5) * float64(time.Second))))
+			continue
+		}
+		spellAt(&m, epoch, from, end, 4)
+	}
+	if off := (m.phase - 43*time.Second).Seconds(); off < -0.3 || off > 0.6 {
+		t.Errorf("after twelve spells a minute begins at second %.2f, want 43", m.phase.Seconds())
+	}
+}
+
+// While the next minute is waited for, what is given back may be used, and nothing else.
+func TestMinutesGiveWhatCameBack(t *testing.T) {
+	epoch := time.Unix(1_800_000_017, 0)
+	m := minutes{epoch: epoch}
+	for i := range 4 {
+		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
+	}
+	now := epoch.Add(338 * time.Second)
+	m.take(now, 1000)
+	m.refused(now, now)
+	if at := m.wait(now, 2*time.Second); !at.IsZero() {
+		t.Errorf("waits until %v for a minute further off than asked", at.Sub(epoch))
+	}
+	at := m.wait(now, time.Minute)
+	if wait := at.Sub(now); wait < 4*time.Second || wait > 6*time.Second {
+		t.Errorf("waits %v, want about 5 s until the minute begins", wait)
+	}
+	if !m.spent() {
+		t.Error("the minute is not spent")
+	}
+	if m.gives(now, 1) {
+		t.Error("gives a token where none came back")
+	}
+	m.take(now, -300)
+	if m.gives(now, 301) || !m.gives(now, 300) {
+		t.Error("300 tokens came back: 300 may be taken, and no more")
+	}
+	if m.gives(at, 1) {
+		t.Error("the wait is over: what came back is no measure any more")
+	}
+	if m.take(at.Add(time.Second), 7); m.spent() || m.used != 7 {
+		t.Errorf("spent %v, used %v in a new minute, want 7", m.spent(), m.used)
+	}
+}

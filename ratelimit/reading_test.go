@@ -1,0 +1,191 @@
+package ratelimit
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+// Alone on a quota, a limiter reads off how much it is, whatever its shape.
+func TestQuotaIsReadOff(t *testing.T) {
+	for shape, how := range map[string]func(*quota) *reading{
+		"bucket of 60 s":    func(q *quota) *reading { return &q.flow },
+		"bucket of 10 s":    func(q *quota) *reading { return &q.flow },
+		"minute":            func(q *quota) *reading { return &q.minute },
+		"minute, no refund": func(q *quota) *reading { return &q.minute },
+		"sliding window":    func(q *quota) *reading { return &q.window },
+	} {
+		for _, tpm := range []float64{fast, slow} {
+			t.Run(fmt.Sprintf("%s of %.0f", shape, tpm), func(t *testing.T) {
+				t.Parallel()
+				svc := shapes[shape](tpm)
+				s := simulate(Options{Concurrency: 400}, svc, plainJob, 1)
+				var told []string
+				s.core.watch = func(d Decision) {
+					if d.Control == ControlTokens && (d.Action == "know" || d.Action == "doubt") {
+						told = append(told, d.Action)
+					}
+				}
+				s.run(25 * time.Minute)
+				p := &s.core.tokenPace
+				// It may be in doubt at one moment, and certain at the next.
+				for range 10 {
+					if p.exact() == how(&p.quota) {
+						break
+					}
+					s.run(time.Minute)
+				}
+				r := p.exact()
+				if r != how(&p.quota) {
+					t.Fatalf("not known in the right way: %+v", p.quota)
+				}
+				if off := r.rate*minute/tpm - 1; math.Abs(off) > 0.015 {
+					t.Errorf("read %.4f of the quota", 1+off)
+				}
+				if len(told) == 0 || told[0] != "know" {
+					t.Errorf("told %v of what it knows", told)
+				}
+
+				svc.quota(s.now, tpm/2)
+				s.run(12 * time.Minute)
+				if used, refused := s.measure(8*time.Minute, tpm/2); used < 0.85 || refused > 0.05 {
+					t.Errorf("after the quota halved: used %.1f%%, refused %.2f%%", 100*used, 100*refused)
+				}
+			})
+		}
+	}
+}
+
+func TestReadingIsSureWhileItAgrees(t *testing.T) {
+	const ties = 0.005
+	var r reading
+	for i, rate := range []float64{100, 100.2, 99.9} {
+		if r.read(rate, ties, readings); r.sure {
+			t.Fatalf("sure after %d readings", i+1)
+		}
+	}
+	if r.read(100.1, ties, readings); !r.sure || math.Abs(r.rate-100) > 0.2 {
+		t.Fatalf("%+v after four that agree, want it sure of 100", r)
+	}
+	if r.read(50, ties, readings); !r.sure || r.rate != 50 {
+		t.Errorf("%+v after one that differs, want it believed: the quota may have halved", r)
+	}
+	if r.read(80, ties, readings); r.sure {
+		t.Error("sure after two that differ: somebody else is there")
+	}
+	r = reading{rate: 100, agreed: 5, sure: true}
+	for _, rate := range []float64{101, 102, 101} {
+		r.read(rate, ties, readings)
+	}
+	if !r.sure {
+		t.Error("not sure after readings a percent off")
+	}
+}
+
+// Who is refused with less than what is known has not used it up.
+func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
+	sure := reading{rate: 100, agreed: 5, sure: true}
+	full := fill{window: 100, total: 6000, at: 60, held: 100}
+	for _, tt := range []struct {
+		name  string
+		q     quota
+		at    fill
+		keeps bool
+	}{
+		{"minute, full", quota{minute: sure, tides: true}, fill{minute: 100, window: 100, at: 60}, true},
+		{"minute, not", quota{minute: sure, tides: true}, fill{minute: 90, window: 100, at: 60}, false},
+		{"window, full", quota{window: sure}, full, true},
+		{"window, not", quota{window: sure}, fill{window: 99, total: 6000, at: 60}, false},
+		{"bucket, empty", quota{flow: sure, emptied: fill{at: 1, total: 100}}, full, true},
+		{"bucket, not", quota{flow: sure, emptied: fill{at: 1, total: 100}}, fill{window: 99, total: 5700, at: 60, held: 100}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.q.exact() == nil {
+				t.Fatal("not known to begin with")
+			}
+			tt.q.read(tt.at, 100, 100, 1200)
+			if got := tt.q.exact() != nil; got != tt.keeps {
+				t.Errorf("known after the refusal: %v, want %v", got, tt.keeps)
+			}
+		})
+	}
+	q := quota{window: sure}
+	for i := range surprises {
+		if q.exact() == nil {
+			t.Errorf("forgotten after %d refusals", i)
+		}
+		q.read(full, 100, 100, 1200)
+	}
+	if q.exact() != nil {
+		t.Error("still known after refusals without having asked for more")
+	}
+	q = quota{window: sure}
+	for range 2 * surprises {
+		q.asking = 1
+		q.rest()
+		q.read(full, 100, 100, 1200)
+	}
+	if q.exact() == nil {
+		t.Error("forgotten after refusals of what was asked for")
+	}
+	for range doubts {
+		if q.doubt(); q.exact() == nil {
+			t.Error("forgotten after refusals soon after a cut")
+		}
+	}
+	if q.doubt(); q.exact() != nil {
+		t.Error("still known after many refusals soon after a cut")
+	}
+}
+
+// A quota that is known is used, and asked for more after so many requests; what is admitted of that is more.
+func TestKnownQuotaIsAskedForMore(t *testing.T) {
+	const rate, each = 14_000, 700 // 20 requests a second
+	q := quota{window: reading{rate: rate, agreed: 5, sure: true}}
+	x := keepsExact * rate
+	if got := q.limit(); got != keepsWindow*rate {
+		t.Errorf("limit = %v, want %v", got, keepsWindow*rate)
+	}
+	var asked int
+	for s := 1; s <= 60; s++ {
+		x = q.ask(time.Second, &q.window, fill{window: min(q.limit(), rate)}, x, each)
+		if asked == 0 && q.asking > 0 {
+			asked = s
+		}
+	}
+	if asked < 14 || asked > 17 {
+		t.Errorf("asked for more after %d s, want after 300 requests", asked)
+	}
+	if got := q.limit(); got <= (1+isMore)*rate || q.more {
+		t.Errorf("limit = %v, more %v; want it above what would show that there is more", got, q.more)
+	}
+	q.ask(time.Second, &q.window, fill{window: 1.02 * rate}, x, each)
+	if !q.more || !math.IsInf(q.limit(), 1) {
+		t.Errorf("more %v, limit %v after 2 %% more were admitted", q.more, q.limit())
+	}
+	before := x
+	for range moreDoubles {
+		x = q.ask(time.Second, &q.window, fill{window: 1.02 * rate}, x, each)
+	}
+	if math.Abs(x/before-2) > 0.1 {
+		t.Errorf("pace after %d s of more = %.2f times, want twice", moreDoubles, x/before)
+	}
+}
+
+// Bound by what is stated, or beside a rival, no window limits anything.
+func TestLimitIsThatOfALearnedPace(t *testing.T) {
+	p := newPace(6000, 0)
+	p.window = reading{rate: 50, agreed: 5, sure: true}
+	if !math.IsInf(p.limit(), 1) {
+		t.Error("a pace at what is stated is limited by what was once read")
+	}
+	p.x = 49
+	if got := p.limit(); got != keepsWindow*50 {
+		t.Errorf("limit = %v", got)
+	}
+	p.top = 60
+	if !math.IsInf(p.limit(), 1) {
+		t.Error("a pace beside a rival is limited by what was once read")
+	}
+}
