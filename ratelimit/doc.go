@@ -61,18 +61,37 @@
 // last 60 s at most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s,
 // since no window would have been silent so long.
 //
-// How deep it is cut and how fast it grows depends on whether what was admitted at the last refusals agrees (pace.go).
-// While it does not, the pace is keen: others use the quota too, or it moves. It is cut to 0.9, and grows by 13 % a
-// minute at twenty requests a second, and at others with the power of 0.3 of the pace, 0.7 % a second at most. Growth
-// that goes with so small a power, and cuts in proportion, make runners that share a quota and know nothing of each
-// other come to the same pace, the sooner the smaller the power. Three refusals in a row that agree make it calm: it is
-// alone, or has its share, cuts to 0.97 and grows by 5 % a minute, so a lone runner is rarely refused. A keen one is cut
-// to 0.955 only where a single refusal of 300 requests follows 45 seconds of growth: who shares a quota does not see so
-// few. Remembering the
-// last ceiling, as TCP CUBIC does, was tried: two runners stay apart, for whoever came first defends what it had.
+// How deep it is cut and how fast it grows depends on what was admitted at the last refusals (pace.go). While that
+// differs the pace is keen: others use the quota too, or it moves. It is cut to 0.9, of few requests to 0.87, and grows by the same
+// number of requests a second whatever the pace is, which is 13 % a minute at twenty a second, and by 1.2 % of the pace a second
+// at most. Growth that is the same for all, and cuts in proportion, make runners that share a quota and know nothing of each
+// other come to the same pace. Ceilings that rise make growth faster. Three refusals in a row that agree make a pace calm: it
+// cuts to 0.97 and grows by 5 % a minute. A keen one is cut to 0.965 only where a single refusal of 300 requests follows 45
+// seconds of growth: who shares a quota does not see so few. Remembering the last ceiling, as TCP CUBIC does, was tried: two
+// runners stay apart, for whoever came first defends what it had.
+//
+// # What a refusal reads off
+//
+// At a refusal the service's own level is known, if nobody else uses the quota (reading.go): a sliding window holds all that it
+// may, so does a fixed minute, and a bucket is empty, as it was at the refusal before, so that what was taken in between is
+// what flowed in. So there are three readings of the quota at each refusal, from what this limiter has reserved and settled,
+// and the one that is made in the way in which the service counts is the same to a fraction of a percent, refusal for refusal.
+// Where one agrees with itself three times (twice for minutes) it is believed, and tells shape, size, and that nobody else is
+// there. From then on 0.995 of it is used; a sliding window is kept 0.997 full and refuses nothing by itself; and after every 300
+// requests a little more is asked for, up to 3 %. If more than 1.5 % is admitted the quota has grown, and the pace doubles every
+// 20 s until the next refusal, which reads it again. A refusal with less than what is known, or a second one without having
+// asked, is of a quota that has fallen or is shared: then nothing is known, and the pace is keen.
+//
+// When the minutes of a quota begin shows too, and whoever else uses it (minutes.go). An exhausted minute refuses until the next
+// one begins, so spells of refusals end at the same second of every minute. Once the last three did, or four of six, a
+// refusal is answered by waiting for that second, with a try every 8 s, instead of one every 4 s or less, and what finishing requests
+// give back meanwhile is used. Runners that share such a quota are refused together, at the end of each minute; they cut to 0.88 and
+// grow back within one.
+//
+// All of that rests while refusals that come whatever the pace are known of (below), or rivals press.
 //
 // After a first cut with nothing stated the pace doubles every 5 s until the second: what was admitted before the
-// first may be far below the quota. Where nothing is stated, more than 32 streams begin at 200 a second, so that what
+// first may be far below the quota. Where nothing is stated, more than 16 streams begin at 100 a second, so that what
 // is sent before the first refusal can be back is little. [Options.Start] begins at what an earlier run learned, as
 // after a cut. A stated quota that is refused is shared with somebody: its pace falls and climbs back in the same way,
 // and ends at the stated figure; [Options.Probe] takes a stated figure for a start.
@@ -81,10 +100,10 @@
 // model, a proxy, a test) refuses now and then. What a refusal means shows in the verdicts around it, in the order in
 // which the requests were sent: a running likelihood of the first against the second, which knows the share of single
 // refusals so far, decides. An exhausted quota holds everything back for a moment (0.2 s at first, or up to 2 s where
-// requests take long to be earned, doubled up to 4 s while refusals go on, ±25 %), after which one request goes alone,
+// requests take long to be earned, doubled up to 4 s while refusals go on, fourfold up to 8 s at less than 200 requests a minute, ±25 %), after which one request goes alone,
 // with a lead of one and a half times what a refusal takes. Nothing is saved meanwhile, or it would leave as a burst.
 //
-// Sporadic refusals hold nothing back, but for 0.2 s when they cut the pace, which is not in the first 5 s and 50
+// Sporadic refusals hold nothing back, but for 0.2 s when they cut the pace or are two in ten seconds at most, which is not in the first 5 s and 50
 // requests. Such a cut is on trial. If after 15 s, 50 requests and 20 refusals their share is what it was, neither
 // half nor clearly more, the pace has nothing to do with them: the cut is undone, and refusals of about that share are
 // ignored for 1 min, the next time for 2 min, up to 10 min. Sporadic refusals that begin after a quiet time are rather
@@ -103,21 +122,22 @@
 //
 // # What it reaches
 //
-// By simulation only (TestTable prints it: thirty-one scenarios, five shapes of quota, three seeds), worst shape and seed,
+// By simulation only (TestTable prints it: thirty-two scenarios, five shapes of quota, three seeds), worst shape and seed,
 // plain requests at twenty a second; the share is of what the accounting allows:
 //
 //	stated                          99.4 %     refused 0.03 %
 //	stated, max_tokens × 10         99.5 %     refused 0.01 %
-//	nothing stated                  98.3 %     refused 0.44 %
-//	nothing stated, 2 a second      96.0 %     refused 1.2 %
-//	stated twice too high           98.1 %     refused 0.63 %
-//	quota halves                    96.9 %     refused 0.59 %
-//	quota doubles                   93.7 %     refused 0.48 %, for until a window has been silent nobody can know
-//	quota wanders by ±30 %          95.0 %     refused 0.60 %
-//	two runners, five runners       98.7 %     refused 1.4 %, Jain's index 0.97 and 0.85
-//	the same, one joins late        98.5 %     refused 1.4 %, Jain's index 0.95 and 0.84, from 5 to 25 minutes later
-//	two, one of them an SDK's       98.3 %     refused 4.7 %, from a third to half is ours
-//	four, one of them an SDK's      98.9 %     refused 5.9 %, Jain's index among ours 0.82
+//	nothing stated                  99.0 %     refused 0.27 %
+//	nothing stated, 2 a second      97.8 %     refused 1.4 %
+//	nothing stated, max_tokens × 10 96.5 %     refused 0.31 %
+//	stated twice too high           98.8 %     refused 0.30 %
+//	quota halves                    97.8 %     refused 0.42 %
+//	quota doubles                   97.2 %     refused 0.26 %
+//	quota wanders by ±30 %          96.6 %     refused 0.42 %
+//	two runners, five runners       98.7 %     refused 1.8 %, Jain's index 0.99 and 0.88
+//	the same, one joins late        98.4 %     refused 1.5 %, Jain's index 0.92 and 0.94, from 5 to 25 minutes later
+//	two, one of them an SDK's       98.5 %     refused 3.7 %, from a third to half is ours
+//	four, one of them an SDK's      98.8 %     refused 3.7 %, Jain's index among ours 0.77
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //
