@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"time"
 
@@ -328,8 +329,8 @@ func (c *core) knows() known {
 func (c *core) tellKnown(now time.Time, before known) {
 	switch k := c.knows(); {
 	case k.minutes && !before.minutes:
-		at := c.minutes.epoch.Add(c.minutes.phase).Round(0)
-		c.tell(now, ControlService, "minutes", 0, float64(at.Second()), "refusals end at the same second of every minute: a new one begins there")
+		second := c.minutes.epoch.Add(c.minutes.phase).Round(0).Second()
+		c.tell(now, ControlService, "minutes", 0, float64(second), fmt.Sprintf("refusals end at second %d of the minute: the quota's begin there", second))
 	case before.minutes && !k.minutes:
 		c.tell(now, ControlService, "minutes", 0, 0, "refusals do not end with the minute any more")
 	}
