@@ -616,3 +616,33 @@ func TestAnyVerdictsKeepItGoing(t *testing.T) {
 		}
 	})
 }
+
+// A bucket may have filled while less was wanted, so nothing refused is no sign of a larger quota: growth ends a little above the
+// last ceiling until what was saved is gone.
+func TestWhatWasSavedIsNotTakenForMore(t *testing.T) {
+	const floor = 1.0 / 60
+	grown := func(idle time.Duration) (most float64, after time.Duration) {
+		p := newPace(0, 0)
+		for i := range 3 {
+			p.x = 25
+			p.cut(epoch.Add(time.Duration(i)*time.Minute), 20+float64(i)/2, floor, fill{})
+		}
+		p.idles(idle)
+		for after < time.Hour && p.x < 2*p.ceilings[0] {
+			p.grow(time.Second, p.x, floor, fill{})
+			after += time.Second
+			if p.spare > 0 {
+				most = max(most, p.x/p.ceilings[0])
+			}
+		}
+		return most, after
+	}
+	_, soon := grown(0)
+	most, late := grown(time.Hour)
+	if most > spared || most < 1 {
+		t.Errorf("grew to %.3f of the last ceiling while something may be saved, want %v at most", most, spared)
+	}
+	if soon > 4*time.Minute || late < soon+3*time.Minute || late > 20*time.Minute {
+		t.Errorf("twice the ceiling after %v, and after an idle hour %v; want some minutes later", soon, late)
+	}
+}
