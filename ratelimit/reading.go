@@ -18,6 +18,7 @@ const (
 	doubts         = 3    // refusals soon after a cut that a known quota explains
 	surprises      = 2    // without having asked for more, in a row, that it does not
 	nearby         = 0.12 // a reading of a minute is at first no further off than this from what was admitted,
+	nearer         = 0.05 // or from the one before,
 	leastRead      = 0.4  // and later not less than this of the one before, or it is none
 
 	keepsExact  = 0.995 // of a quota that is known is used
@@ -123,7 +124,8 @@ func (q *quota) read(at fill, admitted, pace, requests float64) {
 	q.more, q.doubts = false, 0
 	q.rest()
 
-	near := at.minute > (1-nearby)*min(pace, admitted) && at.minute < (1+nearby)*admitted
+	near := at.minute > (1-nearby)*min(pace, admitted) && at.minute < (1+nearby)*admitted ||
+		q.tides && math.Abs(at.minute-q.minute.rate) < nearer*q.minute.rate
 	q.tides = at.minute > 0 && (near || q.minute.sure && at.minute > leastRead*q.minute.rate)
 	if !q.tides {
 		q.minute = reading{}
