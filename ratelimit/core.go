@@ -628,7 +628,7 @@ func (c *core) expected(now time.Time, f *flight) bool {
 	}
 	p.doubt()
 	if r := p.exact(); r != nil {
-		p.x = min(p.x, keepsExact*r.rate)
+		p.x = min(p.x, max(c.tokenFloor, keepsExact*r.rate))
 		c.paceTokens(now)
 		return true
 	}

@@ -19,7 +19,7 @@ const (
 	surprises      = 2    // without having asked for more, in a row, that it does not
 	nearby         = 0.12 // a reading of a minute is at first no further off than this from what was admitted,
 	nearer         = 0.05 // or from the one before,
-	leastRead      = 0.4  // and later not less than this of the one before, or it is none
+	leastRead      = 0.4  // and later, as one of any other kind, not less than this of the one before, or it is none
 
 	keepsExact  = 0.995 // of a quota that is known is used
 	keepsWindow = 0.997 // of a window that slides may be full
@@ -137,8 +137,15 @@ func (q *quota) read(at fill, admitted, pace, requests float64) {
 	} else {
 		q.window.read(at.window, windowTies+windowTiesOf/requests, readings)
 	}
-	if d := at.at - q.emptied.at; q.emptied.at > 0 && d >= flowLeast {
-		q.flow.read((at.total-q.emptied.total)/d, flowTies+flowTiesOf/(requests*d/minute), readings)
+	d := at.at - q.emptied.at
+	if q.emptied.at == 0 || d < flowLeast {
+		return
+	}
+	// What was given back may be as much as was taken, or more: nothing has flowed then, but that is no quota.
+	if rate := (at.total - q.emptied.total) / d; rate <= 0 || rate < leastRead*q.flow.rate {
+		q.flow = reading{}
+	} else {
+		q.flow.read(rate, flowTies+flowTiesOf/(requests*d/minute), readings)
 	}
 }
 

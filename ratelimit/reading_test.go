@@ -139,6 +139,30 @@ func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
 	}
 }
 
+// Between two refusals of few and large requests as much may be given back as was taken: a flow of nothing is no reading, or the
+// pace would be nothing as well, for good.
+func TestFlowOfNothingIsNoReading(t *testing.T) {
+	for _, total := range []float64{6000, 5000, 6100} {
+		q := quota{flow: reading{rate: 100, agreed: 5, sure: true}, emptied: fill{at: 30, total: 6000}}
+		q.read(fill{window: 100, total: total, at: 60, held: 6000}, 100, 100, 1)
+		if r := q.exact(); r != nil || q.flow.rate != 0 {
+			t.Errorf("%v taken since the last refusal: %+v, want it forgotten", total-6000, q.flow)
+		}
+	}
+}
+
+// A pace that is known never falls below one request a minute.
+func TestKnownPaceKeepsItsFloor(t *testing.T) {
+	c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+	c.tokenFloor = 10
+	p := &c.tokenPace
+	p.x, p.cuts, p.last = 12, 5, epoch
+	p.flow = reading{rate: 1, agreed: 5, sure: true}
+	if now := after(5 * time.Second); !c.expected(now, &flight{began: now}) || p.x != c.tokenFloor {
+		t.Errorf("pace after a refusal = %v, want %v", p.x, c.tokenFloor)
+	}
+}
+
 // A quota that is known is used, and asked for more after so many requests; what is admitted of that is more.
 func TestKnownQuotaIsAskedForMore(t *testing.T) {
 	const rate, each = 14_000, 700 // 20 requests a second
