@@ -23,12 +23,13 @@ const (
 
 	keepsExact  = 0.995 // of a quota that is known is used
 	keepsWindow = 0.997 // of a window that slides may be full
-	askEach     = 300   // requests without a refusal, and it is asked for more,
-	askMore     = 0.015 // by this share more than what would show it:
+	askEach     = 300   // requests without a refusal, or
+	askAfter    = 600   // seconds held back, and it is asked for more,
+	askMore     = 0.015 // by this share, or a request, more than what would show it:
 	isMore      = 0.015 // so much admitted above what is known,
 	isMoreOf    = 2     // and so many requests, since a reading is no finer than a request
 	askWindow   = 0.0015
-	askFastest  = 1.3 // times a minute's quota is the fastest pace that this takes
+	askFastest  = 1.3 // times a minute's quota, or what is asked for, is the fastest pace that this takes
 	moreDoubles = 20  // seconds in which the pace doubles where there is more
 
 	// Refused with less than this of a window used, or with more than this many requests left in a bucket: somebody else did it.
@@ -88,7 +89,8 @@ type quota struct {
 	emptied              fill // at the last refusal
 
 	quiet  float64 // seconds held back since a refusal, and of those
-	asking float64 // so many in which it asked for more than is known of
+	asking float64 // so many in which it asked for more than is known of,
+	most   float64 // which is up to so many tokens a second
 	asked  bool    // the last refusal came of that
 	more   bool    // there is more
 
@@ -192,7 +194,7 @@ func (q *quota) rest() {
 // limit is how many tokens a second the last 60 s may hold.
 func (q *quota) limit() float64 {
 	if r := q.exact(); r == &q.window && r != nil && !q.more {
-		return min(keepsWindow+askWindow*q.asking, 1+isMore+askMore) * r.rate
+		return min((keepsWindow+askWindow*q.asking)*r.rate, max(q.most, keepsWindow*r.rate))
 	}
 	return math.Inf(1)
 }
@@ -200,7 +202,9 @@ func (q *quota) limit() float64 {
 // ask lets time pass in which requests that cost each were held back at some pace, and tells the pace from now on. All of
 // the quota is used, and now and then a little more is asked for; what is admitted of that says how much more there is.
 func (q *quota) ask(d time.Duration, r *reading, at fill, pace, each float64) float64 {
-	if q.quiet += d.Seconds(); q.quiet*pace/each > askEach {
+	past := (1+isMore)*r.rate + isMoreOf*each/minute
+	q.most = past + max(askMore*r.rate, each/minute)
+	if q.quiet += d.Seconds(); q.quiet*pace/each > askEach || q.quiet > askAfter {
 		q.asking += d.Seconds()
 	}
 	q.asked = false
@@ -213,16 +217,14 @@ func (q *quota) ask(d time.Duration, r *reading, at fill, pace, each float64) fl
 	case &q.flow:
 		now = r.rate + (at.total-q.emptied.total-r.rate*(at.at-q.emptied.at))/minute
 	}
-	past := (1+isMore)*r.rate + isMoreOf*each/minute
 	q.more = q.more || now > past
-	most := past + askMore*r.rate
 	switch {
 	case q.more:
 		return pace * math.Exp2(d.Seconds()/moreDoubles)
 	case q.asking == 0:
 		return pace
 	case r == &q.minute: // which shows it at its end only
-		return max(keepsExact*r.rate, min(minute*(most-now)/max(2, at.left), askFastest*r.rate))
+		return max(keepsExact*r.rate, min(minute*(q.most-now)/max(2, at.left), max(askFastest*r.rate, q.most)))
 	}
-	return most
+	return q.most
 }

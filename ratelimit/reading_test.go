@@ -197,6 +197,26 @@ func TestKnownQuotaIsAskedForMore(t *testing.T) {
 	}
 }
 
+// What would show that there is more is one or two requests: of a quota of few requests that is much, and it is asked for all the same.
+func TestQuotaOfFewRequestsThatRisesIsNoticed(t *testing.T) {
+	even := plainJob
+	even.lasts = 3 * time.Second
+	for shape, perMinute := range map[string]float64{"bucket of 60 s": 3, "minute": 10, "sliding window": 100} {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			tpm := 710 * perMinute
+			svc := shapes[shape](tpm)
+			s := simulate(Options{Concurrency: 400}, svc, even, 1)
+			s.run(40 * time.Minute)
+			svc.quota(s.now, 5*tpm)
+			s.run(15 * time.Minute)
+			if used, _ := s.measure(15*time.Minute, 5*tpm); used < 0.8 {
+				t.Errorf("used %.1f%% of five times the quota a quarter of an hour after it rose; known: %+v", 100*used, s.core.tokenPace.quota)
+			}
+		})
+	}
+}
+
 // Bound by what is stated, or beside a rival, no window limits anything.
 func TestLimitIsThatOfALearnedPace(t *testing.T) {
 	p := newPace(6000, 0)
