@@ -612,7 +612,8 @@ func (c *core) hold(now time.Time, f *flight, exhausted bool, earn time.Duration
 	c.drain = true
 }
 
-// expected says that a refusal is what is known of the quota lets expect, and cuts the pace if it is time.
+// expected says that a refusal is one that what is known of the quota lets expect, and cuts the pace if it is time. One that
+// it does not explain is judged like any other: it may have nothing to do with the quota.
 func (c *core) expected(now time.Time, f *flight) bool {
 	p := &c.tokenPace
 	switch r := p.exact(); {
@@ -620,6 +621,9 @@ func (c *core) expected(now time.Time, f *flight) bool {
 		return false
 	case r == nil:
 		return c.minutes.spent()
+	case p.foreign(r, f.fill):
+		p.forget()
+		return false
 	case now.Sub(p.last) >= cutEvery:
 		c.noise.void()
 		c.sporadic = false

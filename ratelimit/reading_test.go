@@ -163,6 +163,21 @@ func TestKnownPaceKeepsItsFloor(t *testing.T) {
 	}
 }
 
+// A refusal that what is known does not explain is left to the verdicts, and cuts nothing by itself.
+func TestForeignRefusalIsNotExpected(t *testing.T) {
+	for held, want := range map[float64]bool{1000: true, 900: false} {
+		c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+		p := &c.tokenPace
+		p.x, p.cuts, p.last = 995, 5, epoch
+		p.window = reading{rate: 1000, agreed: 5, sure: true}
+		now := after(cutEvery)
+		got := c.expected(now, &flight{began: now, fill: fill{window: held, at: 19}})
+		if known := p.exact() != nil; got != want || known != want || (p.cuts == 6) != want {
+			t.Errorf("refused with %v of 1000: expected %v, known %v, %d cuts", held, got, known, p.cuts)
+		}
+	}
+}
+
 // A quota that is known is used, and asked for more after so many requests; what is admitted of that is more.
 func TestKnownQuotaIsAskedForMore(t *testing.T) {
 	const rate, each = 14_000, 700 // 20 requests a second
