@@ -342,7 +342,7 @@ func (c *core) tellKnown(now time.Time, before known) {
 	}
 }
 
-// fill is how full the windows of the quota are, and what less would make them.
+// fill is how full the windows of the quota are, with so many tokens more, or less where they are negative.
 func (c *core) fill(now time.Time, more float64) fill {
 	at := fill{window: (c.minute.sum.held + more) / minute, total: c.minutes.total + more, at: now.Sub(c.minutes.epoch).Seconds()}
 	if c.minutes.known {
@@ -355,7 +355,7 @@ func (c *core) fill(now time.Time, more float64) fill {
 	return at
 }
 
-// gated tells what a stated quota of tokens has against a request.
+// gated tells what a stated quota of tokens has against a request, or a window that is known to hold only so much.
 func (c *core) gated(now time.Time, held, expect float64) verdict {
 	switch {
 	case c.minute.sum.held > 0 && c.minute.sum.held+held > minute*c.tokenPace.limit():
