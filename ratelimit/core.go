@@ -21,7 +21,8 @@ const (
 	hungOver        = 200.0            // requests over which their share is a running mean,
 	hungMost        = 0.5              // which counts as no more than this
 	recent          = 10 * time.Second // over which refusals are compared with the noise, and
-	seldomMost      = 2                // so many are few
+	seldomMost      = 4                // so many in a minute are few,
+	seldomShare     = 0.004            // or this share of the requests in it
 
 	// Where nothing is stated, the first streams come at this rate after the first few: what is sent before the
 	// first refusal is back would all be refused with it.
@@ -602,7 +603,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 // hold keeps everything back for a while, at least for as long as the pace needs for the request that was refused.
 func (c *core) hold(now time.Time, f *flight, exhausted bool, earn time.Duration) {
 	c.service.refused(now, earn, c.grown(now) && c.tokenPace.x < fewSent*c.tokenFloor, c.rand())
-	if at := c.reopens(now, f); at.After(c.service.until) {
+	if at := c.reopens(now, f); (exhausted || c.seldom(now)) && at.After(c.service.until) {
 		c.service.until = at
 	}
 	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
@@ -620,7 +621,7 @@ func (c *core) expected(now time.Time, f *flight) bool {
 	case !p.learned() || c.noise.lately(now):
 		return false
 	case r == nil:
-		return c.minutes.spent()
+		return c.minutes.spent() && c.seldom(now)
 	case p.foreign(r, f.fill):
 		p.forget()
 		return false
@@ -666,10 +667,11 @@ func (c *core) reopens(now time.Time, f *flight) time.Time {
 // grown says that the last minute can be told from the beginning of the job.
 func (c *core) grown(now time.Time) bool { return now.Sub(c.first) >= minute*time.Second }
 
-// seldom says that refusals are so few that a hold for each costs next to nothing.
+// seldom says that refusals are so few, of what was sent, that a hold for each costs next to nothing, and that they are rather those of
+// a quota than of anything else. A share, since holds make what is sent less.
 func (c *core) seldom(now time.Time) bool {
-	_, refused := c.since(now.Add(-recent))
-	return c.grown(now) && refused <= seldomMost && !c.noise.lately(now)
+	sent, refused := c.since(now.Add(-minute * time.Second))
+	return c.grown(now) && refused <= max(seldomMost, seldomShare*sent) && !c.noise.lately(now)
 }
 
 // falsifies says that a refusal speaks against the accounting that a stated quota is taken to have: the strictest would have

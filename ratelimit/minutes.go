@@ -7,6 +7,7 @@ const (
 	minuteAgrees = 4                      // and so many of them have to end at the same second of the minute,
 	minuteLast   = 3                      // or these last
 	spellOver    = 5 * time.Second        // without a refusal, and a spell is over
+	spellMost    = 20 * time.Second       // between the last refusal of one and the request after it
 	spellSlack   = 300 * time.Millisecond // by which the ends of spells may differ
 	minuteLate   = 150 * time.Millisecond // after its beginning a minute is entered
 	minuteNear   = 20 * time.Second       // before its beginning it is waited for; where the quota is known, always,
@@ -102,6 +103,9 @@ func (m *minutes) sent(now time.Time) {
 func (m *minutes) close(at time.Duration) {
 	if m.open && m.passed && at-m.again >= spellOver {
 		m.open, m.passed = false, false
+		if m.again-m.last > spellMost {
+			return // it may have ended at any second
+		}
 		m.spells[m.n%minuteSpells] = spell{m.last, m.again}
 		m.n++
 	}

@@ -215,6 +215,7 @@ func (p *pace) correct(s60, floor float64) {
 func (p *pace) undo() {
 	p.x = min(p.stated, max(p.x, p.before))
 	p.binds = 0
+	p.forget()
 	p.cuts = min(p.cuts-1, 1) // it was none: grow as after the first
 }
 
@@ -229,6 +230,7 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 	if !p.learned() {
 		return
 	}
+	d = min(d, minute*time.Second) // whatever a machine slept
 	p.binds += d.Seconds()
 	if p.top > 0 {
 		p.regain(s60, floor)
