@@ -603,8 +603,10 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 // hold keeps everything back for a while, at least for as long as the pace needs for the request that was refused.
 func (c *core) hold(now time.Time, f *flight, exhausted bool, earn time.Duration) {
 	c.service.refused(now, earn, c.grown(now) && c.tokenPace.x < fewSent*c.tokenFloor, c.rand())
-	if at := c.reopens(now, f); (exhausted || c.seldom(now)) && at.After(c.service.until) {
-		c.service.until = at
+	if exhausted || c.seldom(now) {
+		if at := c.reopens(now, f); at.After(c.service.until) {
+			c.service.until = at
+		}
 	}
 	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
 	c.verdicts.paused(exhausted)
