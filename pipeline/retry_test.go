@@ -89,7 +89,7 @@ func TestEndOfAJobDoesNotCrawl(t *testing.T) {
 				return fails(Overload, "ServiceUnavailableException")
 			}
 			return fine
-		}, 3 * time.Minute}, // where the failures come together they pass for an outage, some times in a row
+		}, 45 * time.Second},
 		"two of three calls go on failing": {func(rec *Record, nth int) step {
 			if (rec.Pos+int64(nth))%3 != 0 {
 				return fails(Overload, "ServiceUnavailableException")
@@ -99,17 +99,25 @@ func TestEndOfAJobDoesNotCrawl(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				s := newSetup(t, 300, 32, tt.script)
-				s.cfg.RetryShare = 0.01
-				start := time.Now()
-				if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 300 {
-					t.Errorf("Run() = %v with %d answers, want nil and 300", err, s.store.succeeded())
-				}
-				if took := time.Since(start); took > tt.within {
-					t.Errorf("took %v, want at most %v; notices %q", took, tt.within, s.notices)
-				}
-			})
+			// Failures that come together by chance pass for an outage, some times in a row: one run may take longer, most do not.
+			var late []time.Duration
+			const runs = 9
+			for range runs {
+				bubble(t, func(t *testing.T) {
+					s := newSetup(t, 300, 32, tt.script)
+					s.cfg.RetryShare = 0.01
+					start := time.Now()
+					if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 300 {
+						t.Errorf("Run() = %v with %d answers, want nil and 300", err, s.store.succeeded())
+					}
+					if took := time.Since(start); took > tt.within {
+						late = append(late, took)
+					}
+				})
+			}
+			if len(late) > runs/2 {
+				t.Errorf("of %d runs these took more than %v: %v", runs, tt.within, late)
+			}
 		})
 	}
 }
