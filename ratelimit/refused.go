@@ -1,0 +1,360 @@
+package ratelimit
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// throttled ends a flight that the service refused.
+func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
+	f, ok := c.take(now, id, gen)
+	if !ok {
+		return
+	}
+	before := c.knows()
+	defer func() { c.tellKnown(now, before) }()
+	c.refused++
+	clear(c.filled[:])
+	f.kept = !day && !c.noise.usual(f.n)
+	c.book(now, &f, 0, slot{accepted: -1})
+	if day {
+		c.service.ended(id, false)
+		if c.daily.counts(f.began) {
+			going := c.daily.active() && c.daily.id == id
+			c.daily.ended(id, false)
+			c.daily.refusedDay(now, going, c.rand())
+			c.tell(now, ControlDay, "hold", 0, c.daily.until.Sub(now).Seconds(), "the quota of the day is used up")
+		}
+		return
+	}
+	c.daily.ended(id, true)
+	if took := now.Sub(f.began); c.refusal == 0 {
+		c.refusal = took
+	} else {
+		c.refusal += (took - c.refusal) / 8
+	}
+	if heads := c.verdicts.refused(f.n, c.noise.weight()); heads != 0 {
+		c.minute.add(f.minute, slot{heads: float64(heads)})
+		c.noise.refused(f.n, heads)
+	}
+	c.rivals.refused++
+	c.tokenPace.rest()
+	c.minutes.refused(now, f.began)
+	c.full.refused(now, c.minute.sum.held)
+	if c.rivals.state != alone {
+		c.contested(now, &f)
+		return
+	}
+	exhausted := c.verdicts.exhausted(f.n, max(c.verdicts.calm, c.noise.known(now)))
+	if last := c.cutPace().last; !last.IsZero() && now.Sub(last) < cutEvery && !c.noise.open && c.noise.known(now) == 0 {
+		exhausted = true // still
+	}
+	defer func() { c.tokenPace.emptied = f.fill }()
+	if !c.service.counts(f.began) {
+		c.relearn(now, &f)
+		return
+	}
+	var earn time.Duration
+	if x := c.tokenPace.x; !math.IsInf(x, 1) {
+		earn = seconds(1.5 * f.held / x)
+	}
+	if c.expected(now, &f) {
+		c.hold(now, &f, true, earn)
+		return
+	}
+	if c.falsifies(now, &f) {
+		if c.gate.refused(now, exhausted) {
+			c.paceTokens(now)
+			c.tell(now, ControlService, "strict", 0, 1, "refused with a full minute: what is reserved counts for a minute")
+		}
+	} else if exhausted {
+		c.learnExhausted(now, &f)
+	} else if !c.learnSporadic(now, &f) && !c.seldom(now) {
+		return
+	}
+	c.hold(now, &f, exhausted, earn)
+}
+
+// hold keeps everything back for a while, at least for as long as the pace needs for the request that was refused.
+func (c *core) hold(now time.Time, f *flight, exhausted bool, earn time.Duration) {
+	c.service.refused(now, earn, c.grown(now) && c.tokenPace.x < fewSent*c.tokenFloor, c.rand())
+	if exhausted || c.seldom(now) {
+		if at := c.reopens(now, f); at.After(c.service.until) {
+			c.service.until = at
+		}
+	}
+	c.tell(now, ControlService, "hold", 0, c.service.until.Sub(now).Seconds(), "the service refused a request")
+	c.verdicts.paused(exhausted)
+	c.tokens.pause(now, c.service.until)
+	c.gate.pause(now, c.service.until)
+	c.drain = true
+}
+
+// expected says that a refusal is one that what is known of the quota lets expect, and cuts the pace if it is time. One that
+// it does not explain is judged like any other: it may have nothing to do with the quota.
+func (c *core) expected(now time.Time, f *flight) bool {
+	p := &c.tokenPace
+	switch r := p.exact(); {
+	case !p.learned() || c.noise.lately(now):
+		return false
+	case r == nil:
+		return c.minutes.spent() && c.seldom(now)
+	case p.foreign(r, f.fill):
+		p.forget()
+		return false
+	case now.Sub(p.last) >= cutEvery:
+		c.noise.void()
+		c.sporadic = false
+		c.cut(now, f, minute)
+		return true
+	}
+	p.doubt()
+	if r := p.exact(); r != nil {
+		p.x = min(p.x, max(c.tokenFloor, keepsExact*r.rate))
+		c.paceTokens(now)
+		return true
+	}
+	return false
+}
+
+// reopens tells when the quota may admit a refused request, by what is known of its windows; zero: not known. Where the
+// quota is stated there is a model of it, which this would only hide.
+func (c *core) reopens(now time.Time, f *flight) time.Time {
+	p := &c.tokenPace
+	if c.tpm > 0 && !p.learned() || c.noise.lately(now) {
+		return time.Time{}
+	}
+	far := minuteNear
+	if p.tides && p.minute.sure {
+		far = time.Minute
+	}
+	if at := c.minutes.wait(now, far); !at.IsZero() {
+		return at
+	}
+	if !c.grown(now) {
+		return time.Time{}
+	}
+	at := c.minute.freed(max(0, c.full.held-f.held), heldTokens)
+	if most := now.Add(fullMost); at.After(most) {
+		return most
+	}
+	return at
+}
+
+// grown says that the last minute can be told from the beginning of the job.
+func (c *core) grown(now time.Time) bool { return now.Sub(c.first) >= minute*time.Second }
+
+// seldom says that refusals are so few, of what was sent, that a hold for each costs next to nothing, and that they are rather those of
+// a quota than of anything else. A share, since holds make what is sent less.
+func (c *core) seldom(now time.Time) bool {
+	sent, refused := c.since(now.Add(-minute * time.Second))
+	return c.grown(now) && refused <= max(seldomMost, seldomShare*sent) && !c.noise.lately(now)
+}
+
+// falsifies says that a refusal speaks against the accounting that a stated quota is taken to have: the strictest would have
+// refused as well.
+func (c *core) falsifies(now time.Time, f *flight) bool {
+	return c.tpm > 0 && !c.gate.strict && !c.tokenPace.learned() && c.minute.sum.held+f.held >= fullLedger*c.tpm && c.noise.known(now) == 0
+}
+
+// cutPace is the pace that was cut last.
+func (c *core) cutPace() *pace {
+	if c.requestPace.last.After(c.tokenPace.last) {
+		return &c.requestPace
+	}
+	return &c.tokenPace
+}
+
+// since counts the requests sent after t, as far as a minute ago, and of them the refusals that were not in a row.
+func (c *core) since(t time.Time) (sent, refused float64) {
+	from := c.minute.number(t) + 1
+	return c.minute.between(from, c.minute.cur, sentRequests), c.minute.between(from, c.minute.cur, headRequests)
+}
+
+// admittedSince counts the requests that were admitted after t, as far as a minute ago.
+func (c *core) admittedSince(t, now time.Time) float64 {
+	from, to := c.minute.number(t)+1, c.minute.number(now.Add(-settled))
+	return c.minute.between(from, to, acceptedRequests)
+}
+
+// learnExhausted cuts the pace that is to blame for a refusal of an exhausted quota, if it is time and the
+// refusal says something about the pace.
+func (c *core) learnExhausted(now time.Time, f *flight) {
+	c.noise.void()
+	last := c.cutPace().last
+	if c.sporadic && now.Sub(last) < cutEvery {
+		// That cut did not know yet how bad it was.
+		c.sporadic = false
+		if last.Equal(c.requestPace.last) {
+			c.requestPace.correct(c.minute.sum.accepted/minute, 1.0/minute)
+			c.paceRequests(now)
+		} else {
+			c.tokenPace.correct(c.minute.sum.use/minute, c.tokenFloor)
+			c.paceTokens(now)
+		}
+		return
+	}
+	if !last.IsZero() {
+		if now.Sub(last) < cutEvery || !f.began.After(last) {
+			return
+		}
+		// A service that has admitted nothing since the last cut would refuse at any pace: an
+		// outage, or a window still full. Cutting then would leave nothing to come back to.
+		if c.admittedSince(last, now) <= 0 {
+			return
+		}
+	}
+	c.sporadic = false
+	c.cut(now, f, minute)
+}
+
+// learnSporadic cuts the pace that is to blame for a refusal among admissions, unless refusals are known, or
+// turn out, to come whatever the pace.
+func (c *core) learnSporadic(now time.Time, f *flight) bool {
+	last := c.cutPace().last
+	if c.noise.judge(now, f.n) {
+		c.undo(now)
+		return false
+	}
+	if !last.IsZero() && (now.Sub(last) < cutEvery || !f.began.After(last)) {
+		return false
+	}
+	if c.noise.open {
+		if p := c.cutPace(); p.x < p.ceilings[0] {
+			return false // still on trial
+		}
+		c.noise.drop(f.n)
+	}
+	if n, r := c.since(now.Add(-recent)); c.noise.explains(now, n, r) {
+		return false
+	}
+	age := min(minute, now.Sub(c.first).Seconds())
+	if age < historyLeast || age < minute && c.minute.sum.sent < historyRequests {
+		return false
+	}
+	n, r := c.since(now.Add(-minute * time.Second))
+	c.noise.try(now, c.verdicts.n, n, r, c.verdicts.calm < quietBelow)
+	c.sporadic = true
+	c.cut(now, f, age)
+	return true
+}
+
+// cut lowers the pace that bound last. Where none did, that of tokens: not every model has a quota of requests.
+// over is the time in seconds in which the minute's use was admitted.
+func (c *core) cut(now time.Time, f *flight, over float64) {
+	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
+		c.requestPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
+		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute, fill{})
+		c.paceRequests(now)
+		c.tellPace(now, &c.requestPace, "cut", c.cutReason())
+		return
+	}
+	c.tokenFloor = max(1, f.expect) / minute
+	c.tokenPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
+	at := f.fill
+	if c.noise.lately(now) {
+		at = fill{} // what was refused tells nothing of the quota
+	}
+	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor, at)
+	c.paceTokens(now)
+	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
+}
+
+func (c *core) cutReason() string {
+	if c.sporadic {
+		return "refusals among admissions"
+	}
+	return "refusals in a row: the quota is used up"
+}
+
+// tellPace reports what became of a pace since its last cut.
+func (c *core) tellPace(now time.Time, p *pace, action, reason string) {
+	control := ControlTokens
+	if p == &c.requestPace {
+		control = ControlRequests
+	}
+	c.tell(now, control, action, perMinute(p.before), perMinute(p.x), reason)
+}
+
+// undo takes the last cut back.
+func (c *core) undo(now time.Time) {
+	if c.requestPace.last.After(c.tokenPace.last) {
+		from := c.requestPace.x
+		c.requestPace.undo()
+		c.paceRequests(now)
+		c.tell(now, ControlRequests, "undo", perMinute(from), perMinute(c.requestPace.x), "refusals come whatever the pace")
+		return
+	}
+	from := c.tokenPace.x
+	c.tokenPace.undo()
+	c.paceTokens(now)
+	c.tell(now, ControlTokens, "undo", perMinute(from), perMinute(c.tokenPace.x), "refusals come whatever the pace")
+}
+
+// relearn corrects a cut by the refusals that arrive just after it: what it took for admitted was not.
+func (c *core) relearn(now time.Time, f *flight) {
+	if c.sporadic {
+		return
+	}
+	if p := &c.requestPace; p.echo(now, f.began) {
+		p.correct(c.minute.sum.accepted/minute, 1.0/minute)
+		c.paceRequests(now)
+	}
+	if p := &c.tokenPace; p.echo(now, f.began) {
+		p.correct(c.minute.sum.use/minute, c.tokenFloor)
+		c.paceTokens(now)
+	}
+}
+
+// known is what refusals have shown of the quota's windows.
+type known struct {
+	minutes bool
+	rate    float64 // tokens a second; 0: nothing is certain
+	how     string
+}
+
+func (c *core) knows() known {
+	k := known{minutes: c.minutes.known}
+	p := &c.tokenPace
+	switch r := p.exact(); {
+	case r == nil || !p.learned():
+	case r == &p.minute:
+		k.rate, k.how = r.rate, "every minute ends with the same"
+	case r == &p.window:
+		k.rate, k.how = r.rate, "60 seconds hold the same at every refusal"
+	default:
+		k.rate, k.how = r.rate, "the same flows in between any two refusals"
+	}
+	return k
+}
+
+// tellKnown reports what a refusal has shown, or put in doubt.
+func (c *core) tellKnown(now time.Time, before known) {
+	switch k := c.knows(); {
+	case k.minutes && !before.minutes:
+		second := c.minutes.epoch.Add(c.minutes.phase).Round(0).Second()
+		c.tell(now, ControlService, "minutes", 0, float64(second), fmt.Sprintf("refusals end at second %d of the minute: the quota's begin there", second))
+	case before.minutes && !k.minutes:
+		c.tell(now, ControlService, "minutes", 0, 0, "refusals do not end with the minute any more")
+	}
+	switch k := c.knows(); {
+	case k.rate > 0 && before.rate == 0:
+		c.tell(now, ControlTokens, "know", 0, minute*k.rate, "nobody else uses the quota: "+k.how)
+	case before.rate > 0 && k.rate == 0:
+		c.tell(now, ControlTokens, "doubt", minute*before.rate, 0, "refused with less than that: it has changed, or is shared")
+	}
+}
+
+// fill is how full the windows of the quota are, with so many tokens more, or less where they are negative.
+func (c *core) fill(now time.Time, more float64) fill {
+	at := fill{window: (c.minute.sum.held + more) / minute, total: c.minutes.total + more, at: now.Sub(c.minutes.epoch).Seconds()}
+	if c.minutes.known {
+		c.minutes.turn(now)
+		at.minute, at.left = max(1, c.minutes.used+more)/minute, c.minutes.left(now)
+		if at.left > minute-minuteEdge {
+			at.minute += c.minutes.before / minute
+		}
+	}
+	return at
+}
