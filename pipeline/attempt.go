@@ -19,8 +19,9 @@ type task struct {
 
 	weighed bool // its input tokens are the service's own count, or will not be
 
-	asked bool   // what a call of it can cost is known
-	most  Charge // and is this
+	asked bool        // what a call of it can cost is known
+	most  Charge      // and is this
+	held  Reservation // and is taken on, until a worker has it
 
 	order     int // among the records sent, from 1; the dispatcher's
 	firstSent int // among the calls sent, its first

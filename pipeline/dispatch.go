@@ -138,11 +138,13 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		d.thirst(in != nil, now)
 		timer.Reset(d.sleep(now))
 
+		var handed bool
 		select {
 		case out <- next:
+			handed = true
 			d.sent(next)
-		case next := <-in:
-			d.take(next)
+		case fresh := <-in:
+			d.take(fresh)
 		case o := <-d.outcomes:
 			d.active--
 			d.judge(o, time.Now())
@@ -154,6 +156,9 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		case <-interrupted:
 			interrupted = nil
 			d.stop(ErrInterrupted)
+		}
+		if !handed {
+			d.retract(next)
 		}
 	}
 }

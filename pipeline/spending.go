@@ -63,7 +63,14 @@ func (unbounded) Release()                      {}
 // reserve takes on what one call of a task can cost. It is nil where there is no room for it now, or stop says why there
 // never will be.
 func (w *worker) reserve(t *task) (held Reservation, stop error) {
+	held, t.held = t.held, nil
 	most, err := w.cfg.Spending.Most(t.req) // anew for each call: the input may have been counted since
+	if err == nil && held != nil && most == t.most {
+		return held, nil
+	}
+	if held != nil {
+		held.Release()
+	}
 	if err != nil {
 		return nil, &StopError{Reason: StopNoCeiling, Err: err, Detail: t.rec.Place()}
 	}
@@ -84,22 +91,32 @@ func bill(held Reservation, o *outcome) {
 	}
 }
 
-// affords reports whether there is room for a call of a task. What a new record may cost is not known before a worker has
-// encoded it: that worker hands it back. Where there never will be room the run stops, although smaller records may follow:
-// which of them went would depend on chance.
+// affords reports whether there is room for a call of a task, and takes it on: between a look and a worker's own reservation
+// others could take the same room, and tasks would go to and fro in vain. What a new record may cost is not known before a worker
+// has encoded it: that worker hands it back, once. Where there never will be room the run stops, although smaller records may
+// follow: which of them went would depend on chance.
 func (d *dispatcher) affords(t *task) bool {
 	if !t.asked {
 		return true
 	}
 	switch d.cfg.Spending.Room(t.most) {
 	case RoomNow:
-		return true
+		t.held = d.cfg.Spending.Reserve(t.most)
+		return t.held != nil
 	case RoomNever:
 		d.short = t
 		d.stop(&StopError{Reason: StopSpending})
 	case RoomLater: // an outcome tells when to look again
 	}
 	return false
+}
+
+// retract gives back what was taken on for a task that no worker was free for.
+func (d *dispatcher) retract(t *task) {
+	if t != nil && t.held != nil {
+		t.held.Release()
+		t.held = nil
+	}
 }
 
 // spent says why the run cannot go on, by what its last calls have cost.
