@@ -286,6 +286,7 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 		minute: c.minute.cur, day: c.day.cur, held: held, expect: expect,
 		paced: !math.IsInf(c.tokens.rate, 1) && !beside,
 	}
+	c.gate.admitted(now, c.minute.sum.held)
 	c.minute.add(f.minute, slot{held: held, use: expect, sent: 1, accepted: 1})
 	c.day.add(f.day, slot{held: held})
 	c.minutes.take(now, held)

@@ -44,10 +44,15 @@
 // The other two keep reservations until the minute is over. There R tokens reserved, U used and a stream of D seconds
 // allow a share of 1 / (1 + E[min(D, 60)·(R−U)] / (60·E[U])) of the quota, whatever a client does; [Snapshot] tells it
 // as Reachable, and what a smaller max_tokens would allow. They show by refusing while the strict sum, reservations in
-// flight and settlements of 60 seconds, is full: three such refusals in five minutes, or one of a row of them, and from
-// then on the strict sum is a bound too, in every window of 60 seconds. The gentler accounting is tried again after 10
-// minutes, then 20, up to two hours, until the next refusal: a stranger on the quota looks the same. A refusal while
-// the strict sum is not full has another reason, and cuts the pace.
+// flight and settlements of 60 seconds, is full. A sliding minute never holds more than the quota, so two refusals in five minutes
+// are enough if at the last of them the sum was not past it, by 2 %: to believe it wrongly costs about as little. Past it, three are
+// asked for, the last within 45 s of another, since a fixed minute that forgets refunds goes on refusing until it ends, and else
+// five; one of a row of refusals is enough anyway. From then on the strict sum is a bound too, in every window of 60 seconds. The
+// gentler accounting is tried again after 10 minutes, then 20, up to two hours, until the next refusal: a stranger on the
+// quota looks the same. Who has been admitted with the strict sum past the quota for 70 s on end is not on such a service,
+// whatever it refuses, for either of the two is not past it once in a minute: where max_tokens is far above the output, a fixed
+// minute that takes refunds refuses now and then as it ends, and up to six such refusals in five minutes are only held
+// for. A refusal while the strict sum is not full has another reason, and cuts the pace.
 //
 // Inside these bounds requests are spread evenly: a pacer lets them go at 0.995 of the quota in tokens they are
 // *expected to settle at*, learned from those that ended, and starts with nothing saved.

@@ -7,20 +7,47 @@ import (
 	"time"
 )
 
-// Three refusals that only the strict accounting explains make it believed; it is tried again later, and the next refusal
-// ends the trial.
-func TestStrictAccountingIsBelievedAndDoubted(t *testing.T) {
+// How many refusals make the strict accounting believed depends on how full its ledger was at each, and on when they came.
+func TestRefusalsThatMakeAServiceStrict(t *testing.T) {
+	type refusal struct {
+		at     time.Duration
+		ledger float64 // of the quota
+	}
+	for name, tt := range map[string]struct {
+		refusals []refusal // the last makes it strict, no earlier one does
+		strict   bool
+	}{
+		"two with the ledger just full":              {[]refusal{{0, 0.999}, {time.Minute, 1.004}}, true},
+		"one past it, then one just full":            {[]refusal{{0, 1.18}, {3 * time.Second, 1.01}}, true},
+		"three past it, close to each other":         {[]refusal{{0, 1.18}, {3 * time.Second, 1.15}, {9 * time.Second, 1.12}}, true},
+		"two past it, and two a minute later":        {[]refusal{{0, 1.18}, {3 * time.Second, 1.15}, {time.Minute, 1.18}, {time.Minute + 3*time.Second, 1.15}}, true},
+		"four past it, each in a minute of its own":  {[]refusal{{0, 1.18}, {time.Minute, 1.18}, {2 * time.Minute, 1.18}, {3 * time.Minute, 1.18}}, false},
+		"five past it, each in a minute of its own":  {[]refusal{{0, 1.18}, {time.Minute, 1.18}, {2 * time.Minute, 1.18}, {3 * time.Minute, 1.18}, {4 * time.Minute, 1.18}}, true},
+		"two with the ledger just full, far apart":   {[]refusal{{0, 1}, {falsifyFor + time.Second, 1}}, false},
+		"three of which the first was long ago":      {[]refusal{{0, 1.18}, {falsifyFor, 1.18}, {falsifyFor + time.Second, 1.18}}, false},
+		"one with the ledger just full, and no more": {[]refusal{{0, 1}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(epoch, 600_000, false)
+			for i, r := range tt.refusals {
+				want := tt.strict && i == len(tt.refusals)-1
+				if got := g.refused(after(r.at), r.ledger*600_000, false); got != want || g.strict != want {
+					t.Fatalf("refusal %d: strict %v, want %v", i+1, got, want)
+				}
+			}
+		})
+	}
 	g := newGate(epoch, 600_000, false)
-	if g.refused(epoch, false) || g.strict {
-		t.Error("one refusal among admissions was enough")
+	if !g.refused(epoch, 1.18*600_000, true) {
+		t.Error("an exhausted quota was not enough")
 	}
-	if g.refused(after(time.Second), false) || g.refused(after(falsifyFor+time.Second), false) {
-		t.Error("refusals far apart were enough")
-	}
-	if g.refused(after(falsifyFor+2*time.Second), false) || !g.refused(after(falsifyFor+3*time.Second), false) || !g.strict {
-		t.Error("three refusals were not enough, or two were")
-	}
-	since := falsifyFor + 3*time.Second
+}
+
+// What is believed is tried again later; the next refusal ends the trial.
+func TestStrictAccountingIsDoubted(t *testing.T) {
+	g := newGate(epoch, 600_000, false)
+	g.refused(epoch, 600_000, true)
+	since := time.Duration(0)
 	for _, lasts := range []time.Duration{strictFirst, 2 * strictFirst, 4 * strictFirst} {
 		if g.retry(after(since + lasts - 1)) {
 			t.Errorf("tried the gentle accounting again before %v", lasts)
@@ -29,31 +56,129 @@ func TestStrictAccountingIsBelievedAndDoubted(t *testing.T) {
 			t.Errorf("did not try the gentle accounting after %v", lasts)
 		}
 		since += lasts + time.Second
-		if !g.refused(after(since), false) {
+		if !g.refused(after(since), 1.18*600_000, false) {
 			t.Error("one refusal did not end the trial")
 		}
 	}
+	g.retry(after(since + 8*strictFirst))
+	since += 8*strictFirst + 2*time.Minute
+	if !g.strayed(after(since)) || g.refused(after(since+time.Second), 600_000, false) {
+		t.Error("a trial in which the strict accounting was disproved went on")
+	}
 }
 
-// The shape decides, and nothing else: a service that gives back at once is never taken for strict.
+// A service that admits what no strict one would is none, for as long as it does.
+func TestStrictAccountingIsDisproved(t *testing.T) {
+	g := newGate(epoch, 600_000, false)
+	for s := range 200 {
+		now, ledger := after(time.Duration(s)*time.Second), 1.1*600_000
+		if s == 10 {
+			ledger = 1.01 * 600_000
+		}
+		g.admitted(now, ledger)
+		if got, want := g.disproved(now), s >= 81; got != want {
+			t.Fatalf("disproved after %d s: %v, want %v", s, got, want)
+		}
+	}
+	for i := range strayMost + 1 {
+		if got, want := g.strayed(after(200*time.Second)), i < strayMost; got != want {
+			t.Errorf("refusal %d is one of few: %v, want %v", i+1, got, want)
+		}
+	}
+	g.admitted(after(201*time.Second), 600_000)
+	if g.disproved(after(300 * time.Second)) {
+		t.Error("disproved with a ledger that is not past the quota any more")
+	}
+}
+
+// The shape decides, and nothing else: a service that gives back at once is never taken for strict, and one that is not is
+// found out by few refusals.
 func TestAccountingIsTold(t *testing.T) {
 	for shape, strict := range map[string]bool{
 		"bucket of 60 s": false, "bucket of 10 s": false, "minute": false, "minute, no refund": true, "sliding window": true,
 	} {
-		t.Run(shape, func(t *testing.T) {
-			s := simulate(Options{TokensPerMinute: 600_000, Concurrency: 400}, shapes[shape](600_000), tenfold, 1)
-			s.run(5 * time.Minute)
-			l := s.core.learned(s.now)
-			if l.Strict != strict || l.TokensPerMinute != 0 {
-				t.Errorf("learned %+v, want strict %v and no pace", l, strict)
+		for name, tt := range map[string]struct {
+			job   job
+			tpm   float64
+			lasts time.Duration
+			most  int // refusals of one that is strict
+		}{
+			"plain":                       {plainJob, 840_000, strictFirst, 4},
+			"max_tokens × 10":             {tenfold, 600_000, strictFirst, 4},
+			"max_tokens × 10, 2 a second": {tenfold, 60_000, 30 * time.Minute, 5}, // trials included
+			"max_tokens × 30":             {thirtyfold, 600_000, 30 * time.Minute, 5},
+		} {
+			t.Run(name+", "+shape, func(t *testing.T) {
+				for seed := range uint64(4) {
+					start := time.Unix(1_800_000_000+17*int64(seed), 0)
+					s := simulateAt(Options{TokensPerMinute: tt.tpm, Concurrency: 400}, shapes[shape](tt.tpm), tt.job, seed, start)
+					s.run(tt.lasts)
+					l := s.core.learned(s.now)
+					if l.Strict != strict || l.TokensPerMinute != 0 {
+						t.Errorf("seed %d: learned %+v, want strict %v and no pace", seed, l, strict)
+					}
+					if strict && s.refused > tt.most {
+						t.Errorf("seed %d: %d refused until it was known to be strict, want at most %d", seed, s.refused, tt.most)
+					}
+					n := s.refused
+					again := simulateAt(Options{TokensPerMinute: tt.tpm, Concurrency: 400, Start: l}, shapes[shape](tt.tpm), tt.job, seed, start)
+					again.run(5 * time.Minute)
+					if shape != "minute" && again.refused != 0 { // a minute refuses now and then as it ends
+						t.Errorf("seed %d: %d refused by who began with what was learned, want none; %d before", seed, again.refused, n)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A sliding minute is found out by two refusals: of a small job they are much.
+func TestSlidingMinuteIsToldByTwoRefusals(t *testing.T) {
+	for name, tt := range map[string]struct {
+		job job
+		tpm float64
+	}{
+		"plain":           {plainJob, 840_000},
+		"max_tokens × 10": {tenfold, 600_000},
+	} {
+		for seed := range uint64(8) {
+			s := simulate(Options{TokensPerMinute: tt.tpm, Concurrency: 400}, shapes["sliding window"](tt.tpm), tt.job, seed)
+			s.run(strictFirst)
+			if !s.core.gate.strict || s.refused != 2 {
+				t.Errorf("%s, seed %d: strict %v after %d refusals, want it after two", name, seed, s.core.gate.strict, s.refused)
 			}
-			n := s.refused
-			again := simulate(Options{TokensPerMinute: 600_000, Concurrency: 400, Start: l}, shapes[shape](600_000), tenfold, 1)
-			again.run(5 * time.Minute)
-			if again.refused != 0 {
-				t.Errorf("%d refused by who began with what was learned, want none; %d before", again.refused, n)
-			}
-		})
+		}
+	}
+}
+
+// An edge refuses one request every so often, as a minute may that takes refunds: those that are on their way when it ends come too late.
+type edge struct {
+	service
+	every time.Duration
+	next  time.Time
+}
+
+func (e *edge) admit(now time.Time, reserve float64) bool {
+	if e.next.IsZero() {
+		e.next = now.Add(e.every)
+	}
+	if now.Before(e.next) {
+		return e.service.admit(now, reserve)
+	}
+	e.next = e.next.Add(e.every)
+	return false
+}
+
+// A refusal now and then, of a service that admits more than a strict one would, costs the moment for which it is held.
+func TestRefusalsNowAndThenDoNotMakeAServiceStrict(t *testing.T) {
+	const tpm = 600_000
+	for seed := range uint64(3) {
+		s := simulate(Options{TokensPerMinute: tpm, Concurrency: 400}, &edge{service: shapes["bucket of 60 s"](tpm), every: 100 * time.Second}, tenfold, seed)
+		s.run(time.Minute)
+		used, _ := s.measure(20*time.Minute, tpm)
+		if l := s.core.learned(s.now); l.Strict || used < 0.96 || s.refused < 10 {
+			t.Errorf("seed %d: strict %v, used %.1f%%, %d refused; want not strict, 98%%, a dozen", seed, l.Strict, 100*used, s.refused)
+		}
 	}
 }
 

@@ -63,14 +63,16 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.hold(now, &f, true, earn)
 		return
 	}
-	if c.falsifies(now, &f) {
-		if c.gate.refused(now, exhausted) {
+	switch falsifies := c.falsifies(now, &f); {
+	case falsifies && !c.gate.disproved(now):
+		if c.gate.refused(now, c.minute.sum.held, exhausted) {
 			c.paceTokens(now)
 			c.tell(now, ControlService, "strict", 0, 1, "refused with a full minute: what is reserved counts for a minute")
 		}
-	} else if exhausted {
+	case falsifies && c.gate.strayed(now) && !exhausted:
+	case exhausted:
 		c.learnExhausted(now, &f)
-	} else if !c.learnSporadic(now, &f) && !c.seldom(now) {
+	case !c.learnSporadic(now, &f) && !c.seldom(now):
 		return
 	}
 	c.hold(now, &f, exhausted, earn)

@@ -142,10 +142,11 @@ type job struct {
 }
 
 var (
-	plainJob = job{input: 500, max: 480, out: 210, slow: 17 * time.Millisecond}   // reserves 1.4 times what it settles at
-	tenfold  = job{input: 300, max: 2000, out: 200, slow: 15 * time.Millisecond}  // 4.6 times
-	burnJob  = job{input: 200, max: 300, out: 150, slow: 20 * time.Millisecond}   // with burndown 5: settles above
-	slowJob  = job{input: 500, max: 4000, out: 1500, slow: 40 * time.Millisecond} // streams of a minute
+	plainJob   = job{input: 500, max: 480, out: 210, slow: 17 * time.Millisecond}   // reserves 1.4 times what it settles at
+	tenfold    = job{input: 300, max: 2000, out: 200, slow: 15 * time.Millisecond}  // 4.6 times
+	thirtyfold = job{input: 300, max: 6000, out: 200, slow: 15 * time.Millisecond}  // 12 times
+	burnJob    = job{input: 200, max: 300, out: 150, slow: 20 * time.Millisecond}   // with burndown 5: settles above
+	slowJob    = job{input: 500, max: 4000, out: 1500, slow: 40 * time.Millisecond} // streams of a minute
 )
 
 func (j job) next(r *rand.Rand) (Cost, Usage, time.Duration) {
