@@ -16,17 +16,14 @@ const (
 	blameFor        = 10 * time.Second
 	historyLeast    = 5                // seconds, and
 	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
+	temperLeast     = 3                // refusals since the first cut, and
+	temperShare     = 0.3              // of what was sent since, are more than chance
 	filledFor       = 3 * time.Minute  // without a refusal: there may be more
 	hungOver        = 200.0            // requests over which their share is a running mean,
 	hungMost        = 0.5              // which counts as no more than this
 	recent          = 10 * time.Second // over which refusals are compared with the noise, and
 	seldomMost      = 4                // so many in a minute are few,
 	seldomShare     = 0.004            // or this share of the requests in it
-
-	// Where nothing is stated, the first streams come at this rate after the first few: what is sent before the
-	// first refusal is back would all be refused with it.
-	rampFirst = 16
-	rampRate  = 100 // a second
 )
 
 // A cause is what keeps the head of the queue waiting.
@@ -97,7 +94,7 @@ type core struct {
 	rivals                 rivals
 	first                  time.Time // the first request; zero: none yet
 	sporadic               bool      // the last cut followed sporadic refusals
-	ramp                   bool
+	ramp                   ramp
 
 	flights  []flight
 	idle     []uint32 // flights not in use
@@ -139,7 +136,7 @@ func newCore(o Options, now time.Time) *core {
 		verdicts:    verdicts{calm: calmFirst, over: calmPrior},
 		asOf:        now,
 	}
-	c.ramp = math.IsInf(c.tokenPace.x, 1) && math.IsInf(c.requestPace.x, 1)
+	c.ramp.on = math.IsInf(c.tokenPace.x, 1) && math.IsInf(c.requestPace.x, 1)
 	c.paceTokens(now)
 	c.paceRequests(now)
 	return c
@@ -262,7 +259,7 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	if !c.streams.fits(c.inFlight) {
 		return verdict{cause: byConcurrency}
 	}
-	if at := c.ramped(now); at.After(now) {
+	if at := c.ramp.ready(now, c.inFlight, c.streams.most); at.After(now) {
 		return verdict{cause: byConcurrency, at: at}
 	}
 	if paced && !c.requests.AllowN(now, 1) {
@@ -277,7 +274,7 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	c.idle = c.idle[:len(c.idle)-1]
 	c.inFlight++
 	if c.first.IsZero() {
-		c.first = now
+		c.first, c.ramp.began = now, now
 		c.tokenFloor = max(1, expect) / minute
 	}
 	f := &c.flights[id]
@@ -328,19 +325,6 @@ func (c *core) gated(now time.Time, held, expect float64) verdict {
 		return verdict{cause: byTokens, paced: true, at: soon(now, at)}
 	}
 	return verdict{}
-}
-
-// ramped tells when the first streams of a job whose quota nobody knows may be one more.
-func (c *core) ramped(now time.Time) time.Time {
-	if !c.ramp || c.inFlight < rampFirst {
-		return now
-	}
-	at := c.first.Add(time.Duration(c.inFlight-rampFirst+1) * (time.Second / rampRate))
-	if float64(rampFirst)+now.Sub(c.first).Seconds()*rampRate >= c.streams.most {
-		c.ramp = false
-		return now
-	}
-	return at
 }
 
 // soon bounds a wait for a pace, which may grow meanwhile.

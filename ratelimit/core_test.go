@@ -249,52 +249,53 @@ func TestPaceIsCutToWhatWasAdmittedAndEndsAtWhatWasStated(t *testing.T) {
 	}
 }
 
-// Ceilings that agree make a pace calm: it asks less deep, and not so soon. One that does not makes it keen again. Of few requests
-// agreement cannot be told as well as of many.
-func TestPaceIsCalmWhereCeilingsAgree(t *testing.T) {
-	const floor = 1.0 / 60
-	cut := func(p *pace, s60 float64) {
-		p.x = 1.3 * s60
-		p.cut(p.last.Add(time.Minute), s60, floor, fill{})
-	}
-	p := newPace(0, 0)
-	for i, s60 := range []float64{20, 20.2, 19.9, 20.1} {
-		if p.manner() == calm {
-			t.Errorf("calm after %d ceilings", i)
-		}
-		cut(&p, s60)
-	}
-	if want := calm.keeps * 20.1; p.manner() != calm || math.Abs(p.x-want) > 1e-9 {
-		t.Errorf("cut to %v after four ceilings that agree, want it calm, %v", p.x, want)
-	}
-	if cut(&p, 19.2); p.manner() == calm {
-		t.Error("still calm after a ceiling of 19.2 instead of 20")
-	}
-	few := newPace(0, 0)
-	for _, s60 := range []float64{2, 2.1, 1.95, 2.05, 1.92} {
-		cut(&few, s60)
-	}
-	if few.manner() != calm {
-		t.Error("keen with ceilings of about 2 requests a second, 4 % off")
-	}
-}
-
 // Whoever has less must gain on whoever has more, or two runners never come to share alike.
 func TestSmallPacesGrowFasterInProportion(t *testing.T) {
-	grown := func(from float64) float64 {
+	grown := func(from float64, cuts int) float64 {
 		p := newPace(0, 60*from)
+		p.cuts = cuts
 		x := p.x
 		for range 30 {
 			p.grow(time.Second, from, 1.0/60, fill{})
 		}
 		return p.x / x
 	}
-	small, large := grown(2), grown(20)
+	small, large := grown(1, firstCuts+1), grown(20, firstCuts+1)
 	if large < 1.05 || large > 1.1 {
 		t.Errorf("20 a second grew to %.3f of it in 30 s, want about 0.15 a minute", large)
 	}
 	if want := math.Exp(30 * swiftest); math.Abs(small-want) > 0.02 {
-		t.Errorf("2 a second grew to %.3f of it in 30 s, want %.3f: no pace grows faster", small, want)
+		t.Errorf("1 a second grew to %.3f of it in 30 s, want %.3f: no pace grows faster", small, want)
+	}
+	if first, want := grown(2, trusted), math.Exp(30*swiftFew); math.Abs(first-want) > 0.02 {
+		t.Errorf("at first, 2 a second grew to %.3f of it in 30 s, want %.3f", first, want)
+	}
+}
+
+// A bucket that was full when the job began makes the last 60 s look like more than the quota: in the first minute after the first cut
+// what was admitted since it counts, if it is not so little that a window has closed.
+func TestSecondCutKnowsWhatFlows(t *testing.T) {
+	const floor = 1.0 / 60
+	for _, tt := range []struct {
+		name  string
+		total float64 // taken since the first cut
+		after float64 // seconds
+		want  float64
+	}{
+		{"a bucket", 20 * 16, 20, 16},
+		{"a closed window", 20 * 5, 20, 22},
+		{"more than in the last 60 s", 20 * 25, 20, 22},
+		{"a minute later", 60 * 16, 60, 22},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPace(0, 0)
+			p.cut(epoch, 30, floor, fill{at: 20, total: 1000})
+			p.x = 100
+			p.cut(epoch.Add(seconds(tt.after)), 22, floor, fill{at: 20 + tt.after, total: 1000 + tt.total})
+			if got := p.ceilings[0]; math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("the second ceiling is %v, want %v", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -473,7 +474,7 @@ func TestRequestsFromBeforeThePaceAreNotRefunded(t *testing.T) {
 // When the first refusal arrives, others are still on their way.
 func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
 	c, admit := start(t, Options{Start: Learned{Concurrency: 600}})
-	c.ramp = false
+	c.ramp.on = false
 	type permit struct{ id, gen uint32 }
 	var ps []permit
 	for range 600 {

@@ -1,17 +1,25 @@
 package ratelimit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	minuteSpells = 6                      // spells of refusals that are remembered,
 	minuteAgrees = 4                      // and so many of them have to end at the same second of the minute,
-	minuteLast   = 3                      // or these last
+	minuteLast   = 3                      // or these last,
+	minuteFirst  = 2                      // or the first two where there are few requests, if both
+	spellNarrow  = 9 * time.Second        // ended within no more than this
 	spellOver    = 5 * time.Second        // without a refusal, and a spell is over
 	spellMost    = 20 * time.Second       // between the last refusal of one and the request after it
 	spellSlack   = 300 * time.Millisecond // by which the ends of spells may differ
 	minuteLate   = 150 * time.Millisecond // after its beginning a minute is entered
 	minuteNear   = 20 * time.Second       // before its beginning it is waited for; where the quota is known, always,
-	minuteTry    = 8 * time.Second        // but so long without a try at most
+	minuteTry    = 8 * time.Second        // but so long without a try at most,
+	minuteTryFew = 21 * time.Second       // or so long where each try is much of what is sent
+	minuteVain   = 3                      // refusals of what should have been given back are enough
+	minuteEarly  = 3 * time.Second        // after its beginning a refusal tells that it has not begun yet
 	minuteEdge   = 0.5                    // seconds by which a minute may have begun later than it seems
 )
 
@@ -40,7 +48,8 @@ type minutes struct {
 	total  float64       // the same ever
 
 	until time.Time // nothing is expected of this minute before,
-	room  float64   // but tokens that were given back since
+	room  float64   // but tokens that were given back since,
+	vain  int       // which has been refused so often in the minute
 }
 
 // A spell of refusals ended after the last refused request, and not later than the next one that was not.
@@ -50,6 +59,11 @@ type spell struct{ after, until time.Duration }
 func (s spell) covers(phase time.Duration) bool {
 	off := wrap(phase - s.after)
 	return off <= s.until-s.after+spellSlack || off >= time.Minute-spellSlack
+}
+
+// narrow says that the ends of all spells are known well enough to agree by more than chance.
+func narrow(spells []spell) bool {
+	return !slices.ContainsFunc(spells, func(s spell) bool { return s.until-s.after >= spellNarrow })
 }
 
 // wrap brings a time into its minute.
@@ -78,7 +92,7 @@ func (m *minutes) turn(now time.Time) {
 		if i == m.index+1 {
 			m.before = m.used
 		}
-		m.index, m.used = i, 0
+		m.index, m.used, m.vain = i, 0, 0
 	}
 }
 
@@ -112,19 +126,22 @@ func (m *minutes) close(at time.Duration) {
 }
 
 // refused notes the refusal of a request sent at some time, and learns from all of them when minutes begin.
-func (m *minutes) refused(now, sent time.Time) {
+func (m *minutes) refused(now, sent time.Time, few bool) {
 	at := sent.Sub(m.epoch)
 	m.close(at)
 	if !m.open || at > m.last {
 		m.last = at
 	}
 	m.open, m.passed = true, m.passed && m.again > m.last
+	if sent.Before(m.until) {
+		m.vain++
+	}
 	m.room = 0
-	m.learn(now)
+	m.learn(now, few)
 }
 
 // learn looks for the phase at which most spells ended, and narrows it down to what they have in common.
-func (m *minutes) learn(now time.Time) {
+func (m *minutes) learn(now time.Time, few bool) {
 	spells := m.spells[:min(m.n, minuteSpells)]
 	var phase time.Duration
 	most := minuteAgrees - 1
@@ -140,7 +157,7 @@ func (m *minutes) learn(now time.Time) {
 					last++
 				}
 			}
-			if last == minuteLast {
+			if last == minuteLast || few && m.n == minuteFirst && n == minuteFirst && narrow(spells) {
 				n = max(n, minuteAgrees)
 			}
 			if n > most {
@@ -169,15 +186,20 @@ func (m *minutes) learn(now time.Time) {
 	m.turn(now)
 }
 
-// wait, after a refusal, tells until when to wait for the next minute; zero if that is not known, or far off.
-func (m *minutes) wait(now time.Time, far time.Duration) time.Time {
+// wait, after a refusal, tells until when to wait for the next minute, with tries if there are many requests; zero if that is not
+// known, or far off, or should have been now.
+func (m *minutes) wait(now time.Time, far time.Duration, few bool) time.Time {
 	m.until = time.Time{}
 	if !m.known {
 		return m.until
 	}
+	try := minuteTry
+	if few {
+		try = minuteTryFew
+	}
 	left := time.Minute - wrap(now.Sub(m.epoch)-m.phase)
-	if left < far {
-		m.until, m.full = now.Add(min(left+minuteLate, minuteTry)), m.index
+	if left < far && left <= time.Minute-minuteEarly {
+		m.until, m.full = now.Add(min(left+minuteLate, try)), m.index
 	}
 	return m.until
 }
@@ -185,7 +207,8 @@ func (m *minutes) wait(now time.Time, far time.Duration) time.Time {
 // spent says that the minute that goes on was refused more before.
 func (m *minutes) spent() bool { return m.known && m.full == m.index }
 
-// gives says that so many tokens were given back while the next minute is waited for.
+// gives says that so many tokens were given back while the next minute is waited for. That is of no use where requests are what
+// is used up.
 func (m *minutes) gives(now time.Time, tokens float64) bool {
-	return now.Before(m.until) && tokens <= m.room
+	return m.vain < minuteVain && now.Before(m.until) && tokens <= m.room
 }

@@ -10,7 +10,7 @@ import (
 func spellAt(m *minutes, epoch time.Time, from, until, tries float64) (again float64) {
 	at := func(s float64) time.Time { return epoch.Add(time.Duration(s * float64(time.Second))) }
 	for ; from < until; from += tries {
-		m.refused(at(from+0.05), at(from))
+		m.refused(at(from+0.05), at(from), false)
 	}
 	m.sent(at(from))
 	m.sent(at(from + spellOver.Seconds()))
@@ -22,22 +22,27 @@ func TestMinutesAreFoundWhereSpellsEndTogether(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		ends  []float64 // of spells, in seconds since the epoch
+		tries float64   // seconds between two
+		few   bool      // requests
 		known bool
 	}{
-		{"no spell", nil, false},
-		{"two", []float64{43, 103}, false},
-		{"three in a row", []float64{43, 103, 223}, true},
-		{"four of six", []float64{43, 131, 163, 223, 311, 343}, true},
-		{"three of six", []float64{43, 131, 163, 223, 251, 311}, false},
-		{"at any time", []float64{43, 95, 140, 222, 290, 371}, false},
+		{"no spell", nil, 3, false, false},
+		{"two", []float64{43, 103}, 3, false, false},
+		{"two of few requests", []float64{43, 103}, 3, true, true},
+		{"two of few requests, tried rarely", []float64{43, 103}, 10, true, false},
+		{"two of few requests, apart", []float64{43, 115}, 3, true, false},
+		{"three in a row", []float64{43, 103, 223}, 3, false, true},
+		{"four of six", []float64{43, 131, 163, 223, 311, 343}, 3, false, true},
+		{"three of six", []float64{43, 131, 163, 223, 251, 311}, 3, false, false},
+		{"at any time", []float64{43, 95, 140, 222, 290, 371}, 3, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := minutes{epoch: epoch}
 			for _, end := range tt.ends {
-				spellAt(&m, epoch, end-6.5, end, 3)
+				spellAt(&m, epoch, end-6.5, end, tt.tries)
 			}
 			now := epoch.Add(400 * time.Second)
-			m.learn(now)
+			m.learn(now, tt.few)
 			if m.known != tt.known {
 				t.Fatalf("known: %v, want %v", m.known, tt.known)
 			}
@@ -64,11 +69,11 @@ func TestMinutesAreNarrowedDown(t *testing.T) {
 		from := end - 10*rng.Float64()
 		if m.known { // then it waits for the minute that it knows
 			at := epoch.Add(time.Duration(from * float64(time.Second)))
-			m.refused(at, at)
-			until := m.wait(at, time.Minute).Sub(epoch).Seconds()
+			m.refused(at, at, false)
+			until := m.wait(at, time.Minute, false).Sub(epoch).Seconds()
 			for until < end { // too early
 				next := epoch.Add(time.Duration(until * float64(time.Second)))
-				m.refused(next, next)
+				m.refused(next, next, false)
 				until += 0.3
 			}
 			m.until = time.Time{}
@@ -92,11 +97,11 @@ func TestMinutesGiveWhatCameBack(t *testing.T) {
 	}
 	now := epoch.Add(338 * time.Second)
 	m.take(now, 1000)
-	m.refused(now, now)
-	if at := m.wait(now, 2*time.Second); !at.IsZero() {
+	m.refused(now, now, false)
+	if at := m.wait(now, 2*time.Second, false); !at.IsZero() {
 		t.Errorf("waits until %v for a minute further off than asked", at.Sub(epoch))
 	}
-	at := m.wait(now, time.Minute)
+	at := m.wait(now, time.Minute, false)
 	if wait := at.Sub(now); wait < 4*time.Second || wait > 6*time.Second {
 		t.Errorf("waits %v, want about 5 s until the minute begins", wait)
 	}
@@ -115,5 +120,64 @@ func TestMinutesGiveWhatCameBack(t *testing.T) {
 	}
 	if m.take(at.Add(time.Second), 7); m.spent() || m.used != 7 {
 		t.Errorf("spent %v, used %v in a new minute, want 7", m.spent(), m.used)
+	}
+}
+
+// A refusal just after a minute should have begun tells that it has not: the next is not a minute off.
+func TestMinutesThatBeginLater(t *testing.T) {
+	epoch := time.Unix(1_800_000_017, 0)
+	m := minutes{epoch: epoch}
+	for i := range 4 {
+		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
+	}
+	begun := epoch.Add(300*time.Second + m.phase)
+	for _, tt := range []struct {
+		name string
+		at   time.Duration // after the minute seems to have begun
+		few  bool
+		want time.Duration // a wait of this; 0: none
+	}{
+		{"just before", -2 * time.Second, false, 2*time.Second + minuteLate},
+		{"long before", -15 * time.Second, false, minuteTry},
+		{"long before, few requests", -15 * time.Second, true, 15*time.Second + minuteLate},
+		{"just after", time.Second, false, 0},
+		{"well after", 4 * time.Second, false, minuteTry},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			now := begun.Add(tt.at)
+			until := m.wait(now, time.Minute, tt.few)
+			if tt.want == 0 && !until.IsZero() || tt.want > 0 && until.Sub(now) != tt.want {
+				t.Errorf("waits until %v, %v from now; want %v", until, until.Sub(now), tt.want)
+			}
+		})
+	}
+}
+
+// What is given back while a minute is waited for is no use where requests are used up.
+func TestMinutesGiveNoMoreInVain(t *testing.T) {
+	epoch := time.Unix(1_800_000_017, 0)
+	m := minutes{epoch: epoch}
+	for i := range 4 {
+		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
+	}
+	now := epoch.Add(338 * time.Second)
+	m.take(now, 1000)
+	m.refused(now, now, false)
+	for range minuteVain {
+		m.wait(now, time.Minute, false)
+		if m.take(now, -100); !m.gives(now, 100) {
+			t.Fatal("gives nothing of what came back")
+		}
+		m.refused(now, now, false)
+	}
+	m.wait(now, time.Minute, false)
+	if m.take(now, -100); m.gives(now, 100) {
+		t.Errorf("gives although %d were refused", minuteVain)
+	}
+	next := now.Add(30 * time.Second)
+	m.refused(next, next, false)
+	m.wait(next, time.Minute, false)
+	if m.take(next, -100); !m.gives(next, 100) {
+		t.Error("gives nothing in the next minute")
 	}
 }

@@ -13,29 +13,31 @@ const (
 	lightOf  = 300   // and so many requests in the last minute
 	cutEvery = 19 * time.Second
 
-	agreeing = 3     // ceilings in a row, each of them close to those before, make a pace calm:
-	near     = 0.015 // so close, as a share,
-	nearOf   = 100   // and so much closeness for few requests: over the power of 1.5 of those in the minute
-	recently = 0.7   // weight of the last ceiling in their mean
-	outgrown = 0.02  // above that mean by this share, without a refusal, a calm pace has room to grow
-
-	swiftest  = 0.012 // of a pace, the most that it grows by in a second at first;
+	swiftest  = 0.012 // of a pace, the most that it grows by in a second at first,
+	swiftFew  = 0.008 // and where there are few requests, of which each refusal is much, until so many cuts:
+	firstCuts = 8     // who is alone knows the quota by then;
 	steadyFor = 45    // seconds without a cut after which it grows faster and faster, or
 	overdue   = 1.2   // times those that it takes to grow back by what was cut, if that is longer
-	doubles   = 5     // seconds in which it doubles until the second cut, where nothing is stated,
+	doubles   = 9     // seconds in which it doubles until the second cut, where nothing is stated,
 	redoubles = 20    // and in which it doubles when no window of any shape would have been silent for so long:
 	silent    = 120   // seconds without a cut,
 	silentOf  = 75    // and below what is stated
-	ceiling   = 1.35  // growth stops at this multiple of what was admitted in the last 60 s
+	ceiling   = 1.35  // growth stops at this multiple of what was admitted in the last 60 s,
+	tidesMost = 1.8   // and at this one where minutes are known, or who has least would not get on,
 	spared    = 1.12  // and at this one of the last ceiling, while a bucket may have filled when less was wanted
 
 	growthAt = 20 // requests a second, for which the growth of a manner is given
 
+	// In the first minute after the first cut: a bucket was full when the job began, and what was admitted in the last 60 s still
+	// tells of that. What was admitted since the first cut does not, if it is not so little that it is rather a window that has
+	// closed.
+	opened = 0.7 // of what was admitted in the last 60 s
+
 	// Ceilings that rise make growth faster, and those that do not slow it down again.
 	rises        = 1.04 // times the one before
-	rising       = 1.6  // times the growth there was,
+	rising       = 1.8  // times the growth there was,
 	riseMost     = 4    // times the growth of its manner at most, and
-	riseSwiftest = 0.008
+	riseSwiftest = 0.01
 	standing     = 2 // parts of what was gained are left of it when a ceiling is as the one before, and
 	falling      = 3 // when it is lower
 
@@ -55,14 +57,12 @@ type manner struct {
 	power  float64 // growth in requests goes with this power of the pace
 }
 
-// A pace is keen as long as its ceilings differ: others come and go beside it, or the quota moves. Growth that is the same for
-// all of them, and cuts in proportion, make runners meet. When ceilings agree it is calm: it is alone on its quota, or everybody has the
-// same, and asks more rarely. Where minutes are known all that share them are refused together, at their end, and what
-// a cut takes is given back within one.
+// Growth that is nearly the same for all, and cuts in proportion, make runners that share a quota meet: the less a pace is, the larger
+// the share of itself by which it grows. It may not be too large: who has little of a quota is refused as often as who has much. Where
+// minutes are known all that share them are refused together, at their end, and what a cut takes is given back within one.
 var (
-	keen  = manner{keeps: 0.9, growth: 0.13 / minute, power: 0}
-	calm  = manner{keeps: 0.97, growth: 0.05 / minute, power: 1.1}
-	tidal = manner{keeps: 0.88, growth: 0.16 / minute, power: 0}
+	keen  = manner{keeps: 0.9, growth: 0.13 / minute, power: 0.25}
+	tidal = manner{keeps: 0.88, growth: 0.12 / minute, power: 0}
 )
 
 const keenly = 0.87 // is left by keen cuts of few requests
@@ -81,9 +81,8 @@ type pace struct {
 	before   float64          // the rate before it
 	light    bool             // it followed a single refusal after a long time
 	ramped   bool             // it ended the doubling, so the rate before it says nothing of the quota
-	ceilings [trusted]float64 // what was admitted per second at the last cuts,
-	usual    float64          // its mean over those that agree,
-	agreed   int              // and how many that are
+	ceilings [trusted]float64 // what was admitted per second at the last cuts
+	first    fill             // of the quota's windows at the first cut
 	falls    int              // cuts in a row whose ceiling was below the one before,
 	fell     float64          // and the ceiling before them
 	requests float64          // a minute at the last cut
@@ -132,8 +131,8 @@ func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	p.cuts++
 	p.requests, p.spare = max(1, s60/floor), 0
 	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
+	s60 = p.sinceFirst(s60, at)
 	p.trend(min(p.before, s60))
-	p.compare(min(p.before, s60), s60/floor)
 	if at.at > 0 {
 		p.read(at, s60, p.before, p.requests)
 	} else {
@@ -145,15 +144,19 @@ func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	p.correct(s60, floor)
 }
 
-// compare holds a ceiling against those before it. The fewer requests there were in the minute, the less can it be told.
-func (p *pace) compare(ceiling, requests float64) {
-	off := 1 + near + nearOf*math.Pow(max(1, requests), -1.5)
-	if ceiling > off*p.usual || p.usual > off*ceiling {
-		p.agreed, p.usual = 0, ceiling
-		return
+// sinceFirst is what was admitted per second, in the first minute after the first cut without what was before it.
+func (p *pace) sinceFirst(s60 float64, at fill) float64 {
+	if p.cuts == 1 {
+		p.first = at
 	}
-	p.agreed++
-	p.usual += recently * (ceiling - p.usual)
+	d := at.at - p.first.at
+	if p.first.at == 0 || d <= 0 || d >= minute {
+		return s60
+	}
+	if flow := (at.total - p.first.total) / d; flow > opened*s60 {
+		return min(s60, flow)
+	}
+	return s60
 }
 
 // follow counts ceilings that fall and fall.
@@ -168,13 +171,10 @@ func (p *pace) follow(ceiling float64) {
 // sinks says that it has lost two thirds in many cuts, and still does: a quota that has fallen is found in a few.
 func (p *pace) sinks() bool { return p.falls >= sinking && p.ceilings[0] < p.fell/3 }
 
-// manner is that of a pace alone, or of one among others.
+// manner is how it goes on, as far as the quota is not known. Few requests are cut deeper.
 func (p *pace) manner() manner {
-	switch {
-	case p.tides:
+	if p.tides {
 		return tidal
-	case p.agreed >= agreeing:
-		return calm
 	}
 	m := keen
 	m.keeps -= (keen.keeps - keenly) * min(1, max(0, (manySent-p.requests)/(manySent-someSent)))
@@ -246,12 +246,15 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 		return
 	}
 	most := ceiling * s60
+	if p.tides && !p.few(floor) {
+		most = tidesMost * s60
+	}
 	if stated && p.binds > minute {
 		most = p.stated
 	}
 	// The ceiling bounds growth, it does not take away what there is; and a pace that let
 	// nothing through for a minute must still be able to rise.
-	x := min(p.x+p.step(d, s60, stated, minute*floor), max(most, 2*floor))
+	x := min(p.x+p.step(d, stated, floor), max(most, 2*floor))
 	if last := p.ceilings[0]; p.spare > 0 && last > 0 && !stated {
 		x = min(x, spared*last)
 		p.spare = max(0, p.spare-d.Seconds()*max(0, p.x/last-1))
@@ -259,25 +262,27 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 	p.x = min(p.stated, max(p.x, x))
 }
 
-// step is the growth in d, where a request costs each.
-func (p *pace) step(d time.Duration, s60 float64, stated bool, each float64) float64 {
-	if p.binds > silent || stated && p.binds > silentOf || p.outgrows(s60) {
+// step is the growth in d.
+func (p *pace) step(d time.Duration, stated bool, floor float64) float64 {
+	if p.binds > silent || stated && p.binds > silentOf {
 		return p.x * (math.Exp2(d.Seconds()/redoubles) - 1)
 	}
 	m := p.manner()
-	growth := m.growth * math.Pow(p.x/each/growthAt, m.power-1)
+	growth := m.growth * math.Pow(p.x/(minute*floor*growthAt), m.power-1)
 	if !p.tides {
-		growth = min(swiftest, growth)
+		most := swiftest
+		if p.few(floor) {
+			most = swiftFew
+		}
+		growth = min(most, growth)
 		growth = max(growth, min(growth*p.rise, riseSwiftest))
 	}
 	late := p.binds / max(steadyFor, overdue*(1-p.keeps())/growth)
 	return growth * max(1, late*late) * p.x * d.Seconds()
 }
 
-// outgrows says that more was admitted than at all the last refusals, and that no bucket can have saved it.
-func (p *pace) outgrows(s60 float64) bool {
-	return !p.tides && p.agreed >= agreeing && p.spare == 0 && s60 > (1+outgrown)*p.usual
-}
+// few says that there are so few requests that each is half a percent of a minute's, and so far no sign of others.
+func (p *pace) few(floor float64) bool { return p.cuts <= firstCuts && p.x < fewSent*floor }
 
 // trend compares a ceiling with the one before. The first are those of the ramp.
 func (p *pace) trend(ceiling float64) {

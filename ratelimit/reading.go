@@ -13,6 +13,7 @@ const (
 
 	readings       = 3    // in a row that agree with the one before make a window's or a bucket's certain,
 	minuteReadings = 2    // and a minute's, since minutes have to be known before
+	recently       = 0.7  // weight of the last in their mean
 	flowLeast      = 10   // seconds between two refusals that are a reading
 	changed        = 0.02 // more than this off, twice in a row, and somebody else uses the quota
 	doubts         = 3    // refusals soon after a cut that a known quota explains
@@ -139,6 +140,11 @@ func (q *quota) read(at fill, admitted, pace, requests float64) {
 	} else {
 		q.window.read(at.window, windowTies+windowTiesOf/requests, readings)
 	}
+	q.flowed(at, requests)
+}
+
+// flowed reads what flowed in since the refusal before.
+func (q *quota) flowed(at fill, requests float64) {
 	d := at.at - q.emptied.at
 	if q.emptied.at == 0 || d < flowLeast {
 		return

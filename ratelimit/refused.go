@@ -39,8 +39,9 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.noise.refused(f.n, heads)
 	}
 	c.rivals.refused++
+	c.ramp.refused(c.inFlight)
 	c.tokenPace.rest()
-	c.minutes.refused(now, f.began)
+	c.minutes.refused(now, f.began, c.few(now))
 	c.full.refused(now, c.minute.sum.held)
 	if c.rivals.state != alone {
 		c.contested(now, &f)
@@ -50,7 +51,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	if last := c.cutPace().last; !last.IsZero() && now.Sub(last) < cutEvery && !c.noise.open && c.noise.known(now) == 0 {
 		exhausted = true // still
 	}
-	defer func() { c.tokenPace.emptied = f.fill }()
+	defer c.emptied(now, f.fill)
 	if !c.service.counts(f.began) {
 		c.relearn(now, &f)
 		return
@@ -78,9 +79,18 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	c.hold(now, &f, exhausted, earn)
 }
 
+// emptied notes how full the windows of the quota were at a refusal. One that cut nothing is a reading as well.
+func (c *core) emptied(now time.Time, at fill) {
+	p := &c.tokenPace
+	if p.learned() && p.cuts > 1 && p.last.Before(now) && p.exact() == nil && !c.noise.lately(now) {
+		p.flowed(at, p.requests)
+	}
+	p.emptied = at
+}
+
 // hold keeps everything back for a while, at least for as long as the pace needs for the request that was refused.
 func (c *core) hold(now time.Time, f *flight, exhausted bool, earn time.Duration) {
-	c.service.refused(now, earn, c.grown(now) && c.tokenPace.x < fewSent*c.tokenFloor, c.rand())
+	c.service.refused(now, earn, c.few(now), c.rand())
 	if exhausted || c.seldom(now) {
 		if at := c.reopens(now, f); at.After(c.service.until) {
 			c.service.until = at
@@ -131,7 +141,7 @@ func (c *core) reopens(now time.Time, f *flight) time.Time {
 	if p.tides && p.minute.sure {
 		far = time.Minute
 	}
-	if at := c.minutes.wait(now, far); !at.IsZero() {
+	if at := c.minutes.wait(now, far, c.few(now)); !at.IsZero() {
 		return at
 	}
 	if !c.grown(now) {
@@ -146,6 +156,9 @@ func (c *core) reopens(now time.Time, f *flight) time.Time {
 
 // grown says that the last minute can be told from the beginning of the job.
 func (c *core) grown(now time.Time) bool { return now.Sub(c.first) >= minute*time.Second }
+
+// few says that there are so few requests that each is half a percent of a minute's, as far as that can be told.
+func (c *core) few(now time.Time) bool { return c.grown(now) && c.tokenPace.x < fewSent*c.tokenFloor }
 
 // seldom says that refusals are so few, of what was sent, that a hold for each costs next to nothing, and that they are rather those of
 // a quota than of anything else. A share, since holds make what is sent less.
@@ -220,6 +233,7 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 		return false
 	}
 	if !last.IsZero() && (now.Sub(last) < cutEvery || !f.began.After(last)) {
+		c.temper(now)
 		return false
 	}
 	if c.noise.open {
@@ -242,9 +256,26 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 	return true
 }
 
+// temper makes the first cut again, as if the job had gone on for a minute, where most of what was sent since is refused: a job begins
+// fast, and what was admitted in its first seconds was what a bucket had saved.
+func (c *core) temper(now time.Time) {
+	p := &c.tokenPace
+	if p.cuts != 1 || !p.last.Equal(c.cutPace().last) || now.Sub(c.first) >= minute*time.Second {
+		return
+	}
+	from := c.minute.number(p.last) + 1
+	sent := c.minute.between(from, c.minute.cur, sentRequests)
+	refused := sent - c.minute.between(from, c.minute.cur, acceptedRequests)
+	if refused >= temperLeast && refused >= temperShare*sent {
+		p.correct(c.minute.sum.use/minute, c.tokenFloor)
+		c.paceTokens(now)
+	}
+}
+
 // cut lowers the pace that bound last. Where none did, that of tokens: not every model has a quota of requests.
 // over is the time in seconds in which the minute's use was admitted.
 func (c *core) cut(now time.Time, f *flight, over float64) {
+	c.ramp.on = false
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
 		c.requestPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
 		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute, fill{})

@@ -268,6 +268,6 @@ func (p *pace) regain(admitted, floor float64) {
 
 // relent forgets all rivals.
 func (p *pace) relent() {
-	p.top, p.binds, p.agreed, p.usual = 0, 0, 0, 0
+	p.top, p.binds = 0, 0
 	p.forget()
 }
