@@ -197,15 +197,21 @@ func (c *core) account(now time.Time) {
 	}
 	switch c.bound {
 	case byTokens:
-		if c.tokenPace.learned() {
-			c.tokenPace.grow(d, c.minute.sum.use/minute, c.tokenFloor, c.fill(now, 0))
+		if p, served := &c.tokenPace, c.minute.sum.use/minute; p.top > 0 {
+			p.regain(d, served, c.tokenFloor, c.bearing())
+			c.paceTokens(now)
+		} else if p.learned() {
+			p.grow(d, served, c.tokenFloor, c.fill(now, 0))
 			c.paceTokens(now)
 		}
 	case byRequests:
-		if c.requestPace.learned() {
+		if p := &c.requestPace; p.top > 0 {
+			p.regain(d, c.minute.sum.accepted/minute, 1.0/minute, c.bearing())
+			c.paceRequests(now)
+		} else if p.learned() {
 			// This pace gets no refunds, so noise takes its share of what it lets go.
 			served := c.minute.sum.accepted / minute / (1 - whole(c.noise.known(now)))
-			c.requestPace.grow(d, served, 1.0/minute, fill{})
+			p.grow(d, served, 1.0/minute, fill{})
 			c.paceRequests(now)
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	minuteTryFew = 21 * time.Second       // or so long where each try is much of what is sent
 	minuteVain   = 3                      // refusals of what should have been given back are enough
 	minuteEarly  = 3 * time.Second        // after its beginning a refusal tells that it has not begun yet
+	minuteYoung  = 10                     // seconds of a minute in which it cannot have been exhausted: it has not begun where it seemed to
 	minuteEdge   = 0.5                    // seconds by which a minute may have begun later than it seems
 )
 
@@ -202,6 +203,19 @@ func (m *minutes) wait(now time.Time, far time.Duration, few bool) time.Time {
 		m.until, m.full = now.Add(min(left+minuteLate, try)), m.index
 	}
 	return m.until
+}
+
+// next waits for the next minute, and tries nothing before.
+func (m *minutes) next(now time.Time) time.Time {
+	m.until, m.full = now.Add(seconds(m.left(now))+minuteLate), m.index
+	return m.until
+}
+
+// deny forgets when minutes begin, after a refusal so soon after a beginning that was waited for that it cannot have been one.
+func (m *minutes) deny(now time.Time) {
+	if m.known && m.full >= 0 && m.full == m.index-1 && minute-m.left(now) < minuteYoung {
+		m.n, m.known, m.open, m.passed = 0, false, false, false
+	}
 }
 
 // spent says that the minute that goes on was refused more before.

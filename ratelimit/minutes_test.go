@@ -181,3 +181,26 @@ func TestMinutesGiveNoMoreInVain(t *testing.T) {
 		t.Error("gives nothing in the next minute")
 	}
 }
+
+// A minute that was waited for and is refused at once has not begun then.
+func TestMinutesAreDenied(t *testing.T) {
+	for after, want := range map[time.Duration]bool{time.Second: false, 9 * time.Second: false, 12 * time.Second: true, 50 * time.Second: true} {
+		epoch := time.Unix(1_800_000_017, 0)
+		m := minutes{epoch: epoch}
+		for i := range 4 {
+			spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
+		}
+		now := epoch.Add(300 * time.Second)
+		m.refused(now, now, false)
+		m.deny(now)
+		at := m.next(now)
+		if wait := at.Sub(now); wait < 42*time.Second || wait > 44*time.Second {
+			t.Fatalf("waits %v, want about 43 s until the minute begins", wait)
+		}
+		late := at.Add(after)
+		m.take(late, 1)
+		if m.deny(late); m.known != want {
+			t.Errorf("refused %v after the beginning that it had waited for: known %v, want %v", after, m.known, want)
+		}
+	}
+}

@@ -91,7 +91,8 @@ type pace struct {
 
 	quota // what is known of it
 
-	top float64 // the rate at the last cut, where rivals press (rivals.go); else 0
+	top    float64 // the rate before it stood back, where rivals press (rivals.go); else 0
+	starts int     // refusals beside them until which it doubles
 }
 
 // newPace begins at what is stated, else as if start had been what was admitted at the cuts before, else without bounds. Both
@@ -232,10 +233,6 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 	}
 	d = min(d, minute*time.Second) // whatever a machine slept
 	p.binds += d.Seconds()
-	if p.top > 0 {
-		p.regain(s60, floor)
-		return
-	}
 	stated := !math.IsInf(p.stated, 1)
 	if !stated && p.cuts <= 1 {
 		p.x = max(p.x, floor) * math.Exp2(d.Seconds()/doubles)

@@ -43,6 +43,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	c.tokenPace.rest()
 	c.minutes.refused(now, f.began, c.few(now))
 	c.full.refused(now, c.minute.sum.held)
+	c.exhausts(now)
 	if c.rivals.state != alone {
 		c.contested(now, &f)
 		return

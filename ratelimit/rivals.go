@@ -16,21 +16,28 @@ const (
 	rivalLeast = 4    // of them at least,
 	rivalTimes = 2    // and so many times in a row,
 	rivalSure  = 0.1  // or once where they are so many;
-	rivalStays = 0.6  // times that share: no more rivals below
+	rivalEarly = 18   // or minutes that are exhausted so many seconds before they end,
+	rivalOften = 4    // so many more than others
+	rivalStays = 0.4  // times that share in the first minutes beside a rival, and there is one
 
 	unmoved     = 0.4 // of the share of refusals before: standing back has not helped
 	unmovedMost = 0.1
 	fewRefusals = 3  // expected: too few to tell,
 	fewRequests = 60 // and far too few
 
-	// The rate limiter of the SDK's adaptive mode: what it keeps, in requests a second, and how it grows back.
-	// https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html,
-	// https://github.com/aws/aws-sdk-go-v2/blob/main/aws/retry/adaptive_ratelimit.go
-	cubicKeeps = 0.7
-	cubicScale = 0.4 // requests a second per cubic second
-	cubicLeast = 0.5 // requests a second that it never goes below
-	cubicMost  = 2   // times what was admitted in the last 60 s, or
-	cubicStart = 2   // requests a second
+	// After a refusal beside a rival.
+	restFirst = 500 * time.Millisecond
+	restAgain = time.Second // a refusal of what was sent this soon after a rest doubles it, and is of the same spell
+	restMost  = 4 * time.Second
+	restPart  = 0.5             // of how long spells of refusals last in the mean, if that is longer,
+	restLong  = 8 * time.Second // up to this
+	spellMean = 8               // spells that the mean is over
+
+	minuteTrust = 2 // minutes that have begun where they seemed to, and the next is waited for without a try
+
+	pressedLeast  = 1.5 // requests a second: no lower, for what lasts then is the rests,
+	pressedSparse = 2   // and up to here whatever is admitted
+	pressedStarts = 4   // refusals until which a pace that has been pressed doubles
 )
 
 // rivals tells refusals that others cause, who do not slow down, from those that go away when everybody slows down a little.
@@ -38,8 +45,14 @@ const (
 // Who backs off beside a client that goes on through refusals is left with nothing: the SDK's adaptive mode regains in two seconds
 // what it gave up, and takes every gap. So when refusals are more than runners like this one cause each other, it asks: at a full
 // minute of the clock it stands back for two, as all runners do that see so, at the same time, for they see the same. If
-// refusals go away the runners were among themselves. If not, a rival presses, and the pace is one like its own
-// from then on: cut often and little, back in seconds. That is asked again, for rivals go as they came.
+// refusals go away the runners were among themselves. If not, a rival presses, and nobody asks how much is left any more. Whatever
+// is not taken the rival takes, and grows until it is refused, so refusals come at any pace, and a pace that flees from them
+// ends at nothing. It settles instead where so many are refused as its size warrants (bearing): that share is the same for all
+// who share a quota, so they come to the same pace. That a rival is still there is asked again, for rivals go as they came:
+// refusals do not tell, they are what the pace asks for.
+//
+// Where minutes are known there is nothing to ask: runners like this one leave a minute at its end only, a rival takes all of it
+// long before.
 type rivals struct {
 	state  rivalState
 	minute time.Time // of the clock, the last one that was looked at
@@ -49,8 +62,15 @@ type rivals struct {
 
 	requests bool // it is the pace of requests that stands back
 
+	early int   // minutes that were exhausted long before their end, less those that were not,
+	sound int   // minutes in a row that had begun where they seemed to,
+	spent int64 // the last one that was exhausted
+
 	sent, refused float64 // since it was asked the last time, or began to ask
 	before        float64 // share of refusals until it began to ask
+
+	from, to time.Time     // when the first and the last refused request of a spell were sent; zero: no spell yet
+	lasts    time.Duration // how long spells last, a running mean
 }
 
 type rivalState uint8
@@ -74,7 +94,7 @@ func (r *rivals) due(now time.Time) bool {
 		return !first
 	}
 	every := askEvery
-	if r.quiet || r.asked > 1 {
+	if r.quiet || r.asked > 0 {
 		every = askSeldom
 	}
 	return minute.Equal(minute.Truncate(every))
@@ -123,11 +143,11 @@ func (c *core) listen(now time.Time) {
 		return
 	case pressed:
 		r.weigh()
-		r.asked++
-		if r.before < rivalStays*rivalShare {
+		if r.asked == 0 && r.before < rivalStays*rivalShare && !c.minutes.known {
 			c.relent(now, p, admitted)
 			return
 		}
+		r.asked++
 	case alone:
 		if !c.suspects(now, p) {
 			return
@@ -166,7 +186,7 @@ func (c *core) suspects(now time.Time, p *pace) bool {
 // answered ends the asking.
 func (c *core) answered(now time.Time) {
 	r := &c.rivals
-	p, admitted, floor := c.paceOf(r.requests)
+	p, admitted, _ := c.paceOf(r.requests)
 	if !r.press() && r.asked == 0 {
 		r.state, r.quiet = alone, true
 		r.clear()
@@ -177,14 +197,22 @@ func (c *core) answered(now time.Time) {
 	}
 	if !r.press() {
 		c.relent(now, p, admitted)
-		r.quiet = true
 		return
+	}
+	c.press(now, p, p.top, "refusals go on at a lower pace: somebody else causes them, and takes what is left")
+}
+
+// press goes on at some pace as one that a rival presses.
+func (c *core) press(now time.Time, p *pace, x float64, reason string) {
+	r := &c.rivals
+	if r.asked == 0 {
+		p.starts = pressedStarts
 	}
 	r.state, r.quiet = pressed, false
 	r.clear()
-	p.contend(floor)
+	p.x, p.top = x, x
 	c.setPaces(now)
-	c.tell(now, ControlService, "press", 0, 0, "refusals go on at a lower pace: somebody else causes them, and takes what is left")
+	c.tell(now, ControlService, "press", 0, 0, reason)
 }
 
 // relent goes back to the pace of runners among themselves.
@@ -201,19 +229,96 @@ func (c *core) relent(now time.Time, p *pace, admitted float64) {
 	c.tell(now, ControlService, "relent", 0, 0, "refusals are no more than runners like this one cause each other")
 }
 
-// contested answers a refusal while a rival presses, or may do so.
-func (c *core) contested(now time.Time, f *flight) {
-	c.noise.void()
-	if !c.service.counts(f.began) {
+// exhausts notes the first refusal in each minute, where minutes are known.
+func (c *core) exhausts(now time.Time) {
+	m, r := &c.minutes, &c.rivals
+	if !m.known {
+		r.early, r.sound = 0, 0
 		return
 	}
-	p, _, floor := c.bounding(now)
-	if c.rivals.state == pressed && c.minute.between(c.minute.number(p.last)+1, c.minute.cur, acceptedRequests) > 0 {
-		p.yield(now, floor)
+	if m.turn(now); m.index == r.spent {
+		return
+	}
+	p, _, _ := c.bounding(now)
+	again := m.index == r.spent+1
+	r.spent = m.index
+	if r.sound++; minute-m.left(now) < minuteYoung {
+		r.sound = 0
+	}
+	if m.left(now) < rivalEarly || r.early > 0 && !again || p.minute.agreed > 0 || p.exact() != nil {
+		r.early = max(0, r.early-1)
+		return
+	}
+	if r.early++; r.early >= rivalOften && r.state == alone && p.learned() && !c.noise.lately(now) {
+		r.asked = 0
+		c.press(now, p, p.x, "minutes are used up long before they end: somebody else does it")
+		r.asked = 1 // it need not be asked soon
+	}
+}
+
+// contested answers a refusal while a rival presses, or may do so. What a spell of refusals costs is one cut.
+func (c *core) contested(now time.Time, f *flight) {
+	c.noise.void()
+	h := &c.service
+	if !h.counts(f.began) {
+		return
+	}
+	again := !h.began.IsZero() && f.began.Sub(h.until) <= restAgain
+	c.rivals.spell(f.began, h.until, again)
+	if c.rivals.state == pressed && !again {
+		p, _, floor := c.bounding(now)
+		p.yield(now, floor, c.bearing())
 		c.setPaces(now)
 		c.tellPace(now, p, "cut", "refused beside a rival")
 	}
-	c.hold(now, f, true, 0)
+	c.rest(now, again)
+}
+
+// spell notes a refusal of what was sent at some time. One that is not of the same spell as the one before ends that: between the last
+// request that it refused and the end of the rest after it.
+func (r *rivals) spell(sent, rested time.Time, again bool) {
+	if !again || r.from.IsZero() {
+		if !r.from.IsZero() {
+			r.lasts += ((r.to.Sub(r.from)+rested.Sub(r.from))/2 - r.lasts) / spellMean
+		}
+		r.from = sent
+	}
+	r.to = sent
+}
+
+// rest holds everything back after a refusal: not for long, for whatever is left the rival takes, but until the next minute where it
+// is known when that begins. Tries cost less where it is as long as half a spell at once, and as the pace needs for a request.
+func (c *core) rest(now time.Time, again bool) {
+	h, m := &c.service, &c.minutes
+	step := restFirst
+	if p, _, floor := c.bounding(now); c.rivals.asked > 0 { // whether there is a rival shows in what is refused until then
+		part := time.Duration(restPart * float64(c.rivals.lasts))
+		step = max(step, min(restLong, max(part, seconds(minute*floor/p.x))))
+	}
+	if again {
+		step = max(step, min(2*h.step, restMost))
+	}
+	h.begin(now, step, c.rand())
+	m.deny(now)
+	if at := m.wait(now, minuteNear, false); at.After(h.until) {
+		h.until = at
+	}
+	if m.known && c.rivals.sound >= minuteTrust {
+		h.until = m.next(now)
+	}
+	c.tell(now, ControlService, "hold", 0, h.until.Sub(now).Seconds(), "the service refused a request")
+	c.verdicts.paused(true)
+	c.tokens.pause(now, h.until)
+	c.gate.pause(now, h.until)
+	c.drain = true
+}
+
+// bearing is how a pace moves now.
+func (c *core) bearing() bearing {
+	if c.minutes.known {
+		return rushing
+	}
+	return even
 }
 
 // bounding is the pace that bound last, or that of tokens where none did, with what was admitted per second in the last 60 s
@@ -241,33 +346,47 @@ func (p *pace) standBack(admitted, floor float64) {
 	p.x = min(p.stated, max(floor, standBack*admitted))
 }
 
-// contend goes on where it was before it stood back, as if it had been cut there and had grown back since.
-func (p *pace) contend(floor float64) {
-	p.x = p.top
-	p.binds = p.regains(floor)
+// A bearing is how a pace moves beside a rival.
+type bearing struct {
+	keeps   float64 // of it, at a refusal
+	growth  float64 // requests a second that it grows by in a second, at one request a second,
+	power   float64 // and with this power of the pace,
+	most    float64 // up to this multiple of what was admitted in the last 60 s
+	doubles float64 // seconds in which it doubles at first
 }
 
-// regains is how many seconds a pace takes to grow back to where it was cut.
-func (p *pace) regains(floor float64) float64 {
-	return math.Cbrt(p.top / (minute * floor) * (1 - cubicKeeps) / cubicScale)
-}
+// An even pace of x requests a second settles where a share of 0.114 x^(-2/3) is refused. With a power of 2 - 1/m that is x^(-1/m).
+// All who see the same share come to the same pace, the faster and the closer the smaller m is, and the fewer are refused of
+// many runners the larger it is. Where minutes are known everybody is refused once in each, at its end, whatever the pace. There
+// growth is the same for all, and in the first half of a minute more is admitted than in the mean.
+var (
+	even    = bearing{keeps: 0.9, growth: 0.0114, power: 4.0 / 3, most: 2, doubles: 20}
+	rushing = bearing{keeps: 0.8, growth: 0.088, power: 0, most: 3, doubles: 8}
+)
 
-// yield cuts a pace as a rival does.
-func (p *pace) yield(now time.Time, floor float64) {
-	p.before, p.binds, p.last, p.top = p.x, 0, now, p.x
+// yield cuts a pace after a refusal.
+func (p *pace) yield(now time.Time, floor float64, b bearing) {
+	p.before, p.binds, p.last = p.x, 0, now
 	p.cuts++
-	p.x = min(p.stated, max(cubicLeast*minute*floor, cubicKeeps*p.x))
+	p.starts = max(0, p.starts-1)
+	p.x = min(p.stated, max(pressedLeast*minute*floor, b.keeps*p.x))
 }
 
-// regain raises a pace as a rival does: slower and slower until it is where it was cut, then faster and faster.
-func (p *pace) regain(admitted, floor float64) {
-	off := p.binds - p.regains(floor)
-	x := p.top + minute*floor*cubicScale*off*off*off
-	p.x = min(p.stated, max(p.x, min(x, max(cubicMost*admitted, cubicStart*minute*floor))))
+// regain raises a pace after it held requests back for d.
+func (p *pace) regain(d time.Duration, admitted, floor float64, b bearing) {
+	if !p.learned() {
+		return
+	}
+	each, s := minute*floor, min(d, minute*time.Second).Seconds() // whatever a machine slept
+	x := p.x + s*each*b.growth*math.Pow(p.x/each, b.power)
+	if p.starts > 0 {
+		x = max(x, p.x*math.Exp2(s/b.doubles))
+	}
+	p.x = min(p.stated, max(p.x, min(x, max(b.most*admitted, pressedSparse*each))))
 }
 
 // relent forgets all rivals.
 func (p *pace) relent() {
-	p.top, p.binds = 0, 0
+	p.top, p.starts, p.binds = 0, 0, 0
 	p.forget()
 }

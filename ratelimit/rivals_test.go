@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -18,8 +19,8 @@ func TestRivalsAreAskedForTogether(t *testing.T) {
 		{"alone", rivals{}, []int{3, 6, 9, 12, 15, 18, 21, 24}},
 		{"alone, and told so", rivals{quiet: true}, []int{12, 24}},
 		{"asking", rivals{state: asking}, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}},
-		{"pressed", rivals{state: pressed, asked: 1}, []int{3, 6, 9, 12, 15, 18, 21, 24}},
-		{"pressed for long", rivals{state: pressed, asked: 2}, []int{12, 24}},
+		{"pressed", rivals{state: pressed}, []int{3, 6, 9, 12, 15, 18, 21, 24}},
+		{"pressed, and told so again", rivals{state: pressed, asked: 1}, []int{12, 24}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -56,6 +57,40 @@ func TestRivalsPressWhereRefusalsGoOn(t *testing.T) {
 			r := rivals{state: hearing, before: test.before, sent: test.sent, refused: test.refused}
 			if got := r.press(); got != test.want {
 				t.Errorf("press() = %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestPressedPacesMeet: beside a rival paces of any size come to be the same, where all see the same share of refusals, and where
+// each is refused once a minute.
+func TestPressedPacesMeet(t *testing.T) {
+	const floor = 500.0 / minute // of requests of 500 tokens
+	start := time.Unix(1_800_000_000, 0)
+	for _, tt := range []struct {
+		name    string
+		b       bearing
+		refused func(sec, x float64) float64 // times in the second that begins then
+		want    float64                      // requests a second
+	}{
+		{"2 % are refused", even, func(_, x float64) float64 { return 0.02 * x }, math.Pow(0.114/0.02, 1.5)},
+		{"5 % are refused", even, func(_, x float64) float64 { return 0.05 * x }, math.Pow(0.114/0.05, 1.5)},
+		{"once a minute", rushing, func(sec, _ float64) float64 { return math.Floor((sec+1)/60) - math.Floor(sec/60) }, 60 * 0.088 * (1/0.2 - 0.5)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, from := range []float64{1, 40} {
+				p := newPace(0, 1)
+				p.x, p.top = from*minute*floor, 1
+				due := 0.0
+				for sec := range 60 * 60 {
+					p.regain(time.Second, p.x, floor, tt.b)
+					for due += tt.refused(float64(sec), p.x/(minute*floor)); due >= 1; due-- {
+						p.yield(start, floor, tt.b)
+					}
+				}
+				if got := p.x / (minute * floor); got < 0.8*tt.want || got > 1.15*tt.want {
+					t.Errorf("from %v requests a second to %.1f, want about %.1f", from, got, tt.want)
+				}
 			}
 		})
 	}
