@@ -22,9 +22,10 @@ const (
 	Standard Kind = "standard" // goroutines over the SDK's standard retryer
 	Adaptive Kind = "adaptive" // goroutines over the SDK's adaptive mode
 	AIMD     Kind = "AIMD"     // goroutines below an adaptive limit of streams, as inspect_ai has it
+	Patient  Kind = "patient"  // sends evenly and rests after a refusal: a bound, nobody's client
 )
 
-// Kinds are all of them, ours first.
+// Kinds are those that the table has a column for, ours first.
 var Kinds = []Kind{Ours, Standard, Adaptive, AIMD}
 
 // firstTokenTimeout is every client's patience.
@@ -39,7 +40,7 @@ type pool struct {
 
 	mu        sync.Mutex
 	next      int64
-	emptied   time.Duration   // when the last record was taken, or one that a baseline had failed on
+	emptied   time.Duration   // when the last record was taken, or after it one that had failed
 	stored    []time.Duration // when each record was answered for good; 0: not yet
 	last      time.Duration   // of these
 	answered  int64
@@ -80,7 +81,9 @@ func (p *pool) take(ctx context.Context) (int64, error) {
 func (p *pool) takenAgain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.emptied = p.svc.now()
+	if p.next == p.n {
+		p.emptied = p.svc.now()
+	}
 }
 
 // done notes that a record has been answered.

@@ -5,7 +5,7 @@
 //	go test ./internal/lab -run '^TestTable$' -v -table   the same, with
 //	    -rows REGEXP        of the rows' names
 //	    -seeds N            instead of 3
-//	    -baselines=false    ours only
+//	    -baselines=false    ours only, without the patient clients as well
 //
 // It prints a line for each run and then the table, and fails when ours miss a target. TestLaboratory, a few short rows, is
 // part of the normal tests.
@@ -44,6 +44,9 @@
 //   - AIMD: inspect_ai's AdaptiveConcurrencyController written again: see the constants in baselines.go, and what is assumed of the waits
 //     between its tries.
 //
+// A patient client ([Patience]) is nobody's: it is there to be compared with. It knows the quota and among how many it is shared, sends a fixed
+// part of its equal share evenly, rests for a fixed time after a refusal, more or less by a quarter, and never sends faster or slower.
+//
 // The SDK's jitter comes from crypto/rand, so baselines repeat only in distribution. They get the first seed only.
 //
 // # How each figure is measured
@@ -74,6 +77,19 @@
 // In every run of ours every record must have been answered, once, by the service and in the store.
 //
 // The table shows for each figure the worst of all shapes and seeds, so the figures of a line are rarely of one run.
+//
+// # The best of patient clients
+//
+// Below the table there is a line for each shape of the rows with a stranger in adaptive mode: how little patient clients in the place of ours
+// are refused there. They are played with every pair of a part of an equal share (0.5, 0.7, 0.85 or 1) and a rest (0.5, 1, 4 or 16 s, and on the shapes
+// with full minutes until the next one, which the client is told), all in the same pair, with the first seed. The best is who was refused least of those
+// of whom each got 0.4 of an equal share or more, while the stranger got what the row demands for it and all together used what
+// the row demands of the quota. Beside it are the least that any of them was refused, with what the least of them got in brackets, and
+// the run of ours that was refused most. A target of throttles below the best is said to be so.
+//
+// It bounds clients of that kind and no others, on one seed: who paces by what it sees of the stranger, sends at other than even distances,
+// or rests for longer the longer it is refused, may be refused less. The least of so many runs is also a lucky one: played again, the same pair
+// is refused some tenths of a point more.
 //
 // # How far it repeats
 //

@@ -22,7 +22,7 @@ var (
 	table     = flag.Bool("table", false, "play the whole table (make bench-quota)")
 	rowsFlag  = flag.String("rows", "", "`regexp` of the rows to play")
 	seeds     = flag.Int("seeds", 3, "`n` seeds of each row and shape")
-	baselines = flag.Bool("baselines", true, "play the other clients as well, with the first seed")
+	baselines = flag.Bool("baselines", true, "play the other clients as well, the patient ones too, with the first seed")
 	worker    = flag.Bool("worker", false, "play the cells that come on standard input, one JSON object a line")
 )
 
@@ -48,6 +48,8 @@ func TestTable(t *testing.T) {
 	}
 	fmt.Println()
 	Print(os.Stdout, rows, results)
+	fmt.Println()
+	PrintBest(os.Stdout, rows, results)
 	fmt.Printf("\n%d runs in %v\n", len(results), time.Since(begun).Round(time.Second))
 }
 
@@ -79,9 +81,23 @@ func cells(rows []*Scenario) []Cell {
 					if kind != Ours && seed > 0 {
 						break
 					}
-					all = append(all, Cell{sc.Name, shape, uint64(seed + 1), kind})
+					all = append(all, Cell{Row: sc.Name, Shape: shape, Seed: uint64(seed + 1), Kind: kind})
 				}
 			}
+		}
+		if *baselines {
+			all = append(all, patients(sc)...)
+		}
+	}
+	return all
+}
+
+// patients are the runs that the best of patient clients is found in.
+func patients(sc *Scenario) []Cell {
+	var all []Cell
+	for _, shape := range sc.shapes() {
+		for _, how := range sc.patiences(shape) {
+			all = append(all, Cell{Row: sc.Name, Shape: shape, Seed: 1, Kind: Patient, Patience: how})
 		}
 	}
 	return all
@@ -212,7 +228,7 @@ func TestWorker(t *testing.T) {
 func play(t *testing.T, sc *Scenario, c Cell) Result {
 	t.Helper()
 	r, begun := Result{Cell: c}, time.Now()
-	synctest.Test(t, func(*testing.T) { r.Outcome = sc.Run(c.Shape, c.Seed, c.Kind) })
+	synctest.Test(t, func(*testing.T) { r.Outcome = sc.Run(c) })
 	r.Wall = time.Since(begun)
 	return r
 }
@@ -250,7 +266,7 @@ func TestLaboratory(t *testing.T) {
 	}
 	for _, sc := range rows {
 		for _, shape := range []Shape{Bucket10, Sliding} {
-			c := Cell{sc.Name, shape, 1, Ours}
+			c := Cell{Row: sc.Name, Shape: shape, Seed: 1, Kind: Ours}
 			r := play(t, sc, c)
 			t.Logf("%v: %s", c, brief(sc, r))
 			if misses := sc.Target.Misses(shape, r.Outcome); len(misses) > 0 {
@@ -272,7 +288,7 @@ func TestBestOfSixteenSlots(t *testing.T) {
 	for streams, wait := range map[int]bool{15: false, 16: false, 17: true, 18: true} {
 		sc := *row
 		sc.Streams = streams
-		o := play(t, &sc, Cell{sc.Name, "", 1, Standard}).Outcome
+		o := play(t, &sc, Cell{Row: sc.Name, Shape: "", Seed: 1, Kind: Standard}).Outcome
 		if late := o.TTFT > sc.Target.TTFT; late != wait {
 			t.Errorf("%d streams: the 95th percentile of first tokens is %.2f of an unloaded one; is that too late? %v, want %v", streams, o.TTFT, late, wait)
 		}
@@ -287,7 +303,7 @@ func TestBaselines(t *testing.T) {
 	sc := quotaRow("nothing stated", time.Minute, Target{Share: 0.8})
 	sc.Lasts = 4 * time.Minute
 	for kind, want := range map[Kind]struct{ least, most float64 }{Standard: {0.3, 0.9}, Adaptive: {0.001, 0.1}, AIMD: {0.001, 0.3}} {
-		r := play(t, sc, Cell{sc.Name, Minute, 1, kind})
+		r := play(t, sc, Cell{Row: sc.Name, Shape: Minute, Seed: 1, Kind: kind})
 		t.Logf("%s: %s", kind, brief(sc, r))
 		if misses := sc.Target.Misses(Minute, r.Outcome); len(misses) > 0 {
 			t.Errorf("%s: %s", kind, strings.Join(misses, "; "))

@@ -95,9 +95,9 @@ type Outcome struct {
 // patience is how many times the ideal makespan a run may take before it is given up.
 const patience = 3
 
-// Run plays a scenario in the synctest bubble that it is called in. The same seed makes the same records and the same faults.
-func (sc *Scenario) Run(shape Shape, seed uint64, kind Kind) *Outcome {
-	ground := sc.lay(shape, seed)
+// Run plays a cell of a scenario in the synctest bubble that it is called in. The same seed makes the same records and the same faults.
+func (sc *Scenario) Run(c Cell) *Outcome {
+	ground := sc.lay(c.Shape, c.Seed)
 	svc := NewService(ground.cfg)
 	p := newPool(svc, ground.records, sc.hold)
 	ctx, cancel := context.WithTimeout(context.Background(), patience*ground.ideal+sc.Outage.To-sc.Outage.From)
@@ -117,18 +117,21 @@ func (sc *Scenario) Run(shape Shape, seed uint64, kind Kind) *Outcome {
 			if !wait(ctx, join) {
 				return
 			}
-			is := kind
+			is := c.Kind
 			if sc.Stranger && i == len(joins)-1 {
 				is = Adaptive
 			}
-			if is == Ours {
-				limiter, err := ours(ctx, p, i, sc.Streams, ground.stated, seed)
+			switch is {
+			case Ours:
+				limiter, err := ours(ctx, p, i, sc.Streams, ground.stated, c.Seed)
 				if faults[i] = err; i == 0 {
 					first = limiter
 				}
-				return
+			case Patient:
+				newPatient(p, i, len(joins), sc.Rate, c.Patience, c.Seed).run(ctx, sc.Streams)
+			default:
+				loop(ctx, p, sc.Streams, newCaller(is, svc, i, sc.Streams, c.Seed))
 			}
-			loop(ctx, p, sc.Streams, newCaller(is, svc, i, sc.Streams, seed))
 		})
 	}
 	observed := make(chan float64, 1)
@@ -137,7 +140,7 @@ func (sc *Scenario) Run(shape Shape, seed uint64, kind Kind) *Outcome {
 	}
 	wg.Wait()
 	cancel()
-	o := sc.measure(shape, ground, svc, p, len(joins))
+	o := sc.measure(c.Shape, ground, svc, p, len(joins))
 	if sc.Stranger {
 		o.Observed = <-observed
 	}

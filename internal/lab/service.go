@@ -66,6 +66,7 @@ type Call struct {
 type Service struct {
 	cfg   Config
 	start time.Time
+	phase time.Duration // of the full minutes
 
 	slots   *slots
 	decoder *decoder
@@ -85,8 +86,8 @@ func NewService(cfg Config) *Service {
 	if cfg.Burndown == 0 {
 		cfg.Burndown = 1
 	}
-	s := &Service{cfg: cfg, start: time.Now(), tries: map[int64]uint64{}}
 	phase := time.Duration(rand.New(rand.NewPCG(cfg.Seed, ^uint64(0))).Float64() * float64(window))
+	s := &Service{cfg: cfg, start: time.Now(), phase: phase, tries: map[int64]uint64{}}
 	if cfg.Tokens != nil {
 		s.tokens = newQuota(cfg.Shape, cfg.Tokens, phase)
 	}
@@ -110,6 +111,9 @@ func (s *Service) Calls() []Call {
 }
 
 func (s *Service) now() time.Duration { return time.Since(s.start) }
+
+// untilFullMinute is the time until a full minute of the quotas that have such begins.
+func (s *Service) untilFullMinute() time.Duration { return window - (s.now()+s.phase)%window }
 
 func (s *Service) demand(record int64) demand {
 	return s.cfg.Workload(record).draw(s.cfg.Seed, record)

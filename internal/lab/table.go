@@ -14,11 +14,17 @@ type Cell struct {
 	Shape Shape
 	Seed  uint64
 	Kind  Kind
+
+	Patience Patience `json:",omitzero"` // of patient clients
 }
 
 // String names the cell.
 func (c Cell) String() string {
-	return fmt.Sprintf("%s | %s | seed %d | %s", c.Row, c.Shape, c.Seed, c.Kind)
+	name := fmt.Sprintf("%s | %s | seed %d | %s", c.Row, c.Shape, c.Seed, c.Kind)
+	if c.Kind == Patient {
+		return fmt.Sprintf("%s (%v)", name, c.Patience)
+	}
+	return name
 }
 
 // A Result is a cell with what was measured in it.
