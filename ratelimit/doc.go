@@ -66,14 +66,13 @@
 // last 60 s at most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s,
 // since no window would have been silent so long.
 //
-// How deep it is cut and how fast it grows depends on what was admitted at the last refusals (pace.go). While that
-// differs the pace is keen: others use the quota too, or it moves. It is cut to 0.9, of few requests to 0.87, and grows by the same
-// number of requests a second whatever the pace is, which is 13 % a minute at twenty a second, and by 1.2 % of the pace a second
-// at most. Growth that is the same for all, and cuts in proportion, make runners that share a quota and know nothing of each
-// other come to the same pace. Ceilings that rise make growth faster. Three refusals in a row that agree make a pace calm: it
-// cuts to 0.97 and grows by 5 % a minute. A keen one is cut to 0.965 only where a single refusal of 300 requests follows 45
-// seconds of growth: who shares a quota does not see so few. Remembering the last ceiling, as TCP CUBIC does, was tried: two
-// runners stay apart, for whoever came first defends what it had.
+// It is cut to 0.9, of few requests to 0.87 (pace.go), and grows by 13 % a minute at twenty requests a second, by 38 % at five: by
+// nearly the same number of requests a second whatever the pace is, but by 1.2 % of it a second at most, and 0.8 % in the first eight
+// cuts of few requests. Growth that is nearly the same for all, and cuts in proportion, make runners that share a quota and know
+// nothing of each other come to the same pace. Ceilings that rise make growth faster. A cut to 0.965 follows only where a single
+// refusal of 300 requests comes after 45 seconds of growth: who shares a quota does not see so few. Remembering the last ceiling, as TCP
+// CUBIC does, was tried: two runners stay apart, for whoever came first defends what it had. So was cutting less where ceilings agree: a
+// newcomer sees such ceilings too, and stays with the little that it has.
 //
 // # What a refusal reads off
 //
@@ -85,19 +84,22 @@
 // there. From then on 0.995 of it is used; a sliding window is kept 0.997 full and refuses nothing by itself; and after every 300
 // requests, or ten minutes, a little more is asked for, up to 3 % or a few requests. If more than 1.5 % is admitted the quota has grown, and the pace doubles every
 // 20 s until the next refusal, which reads it again. A refusal with less than what is known, or a second one without having
-// asked, is of a quota that has fallen or is shared: then nothing is known, and the pace is keen.
+// asked, is of a quota that has fallen or is shared: then nothing is known, and the pace is cut like any other.
 //
 // When the minutes of a quota begin shows too, and whoever else uses it (minutes.go). An exhausted minute refuses until the next
-// one begins, so spells of refusals end at the same second of every minute. Once the last three did, or four of six, a
-// refusal is answered by waiting for that second, with a try every 8 s, instead of one every 4 s or less, and what finishing requests
-// give back meanwhile is used. Runners that share such a quota are refused together, at the end of each minute; they cut to 0.88 and
-// grow back within one.
+// one begins, so spells of refusals end at the same second of every minute. Once the last three did, or four of six, or the first two of few
+// requests, a refusal is answered by waiting for that second, with a try every 8 s, instead of one every 4 s or less, or without one
+// where there are few requests, and what finishing requests give back meanwhile is used, unless that is refused as well: then
+// requests are used up. A refusal within 3 s after a minute should have begun tells that it has not, and is tried again at once. Runners that share such a quota are refused together, at the end of each minute; they cut to 0.88 and
+// grow back within one, to 1.8 times what was admitted at most.
 //
 // All of that rests while refusals that come whatever the pace are known of (below), or rivals press.
 //
-// After a first cut with nothing stated the pace doubles every 5 s until the second: what was admitted before the
-// first may be far below the quota. Where nothing is stated, more than 16 streams begin at 100 a second, so that what
-// is sent before the first refusal can be back is little. [Options.Start] begins at what an earlier run learned, as
+// After a first cut with nothing stated the pace doubles every 9 s until the second: what was admitted before the
+// first may be far below the quota. If a third of what is sent is refused meanwhile, the first cut is made again by the last 60 s, and
+// in the minute after it cuts go by what was admitted since, for a bucket was full when the job began. Where nothing is stated, more
+// than 16 streams begin at 100 a second, so that what is sent before the first refusal can be back is little (ramp.go), and in the
+// first 5 s one that was refused is not replaced. [Options.Start] begins at what an earlier run learned, as
 // after a cut. A stated quota that is refused is shared with somebody: its pace falls and climbs back in the same way,
 // and ends at the stated figure; [Options.Probe] takes a stated figure for a start.
 //
@@ -118,7 +120,7 @@
 //
 // Two runners like this one come to the same pace because both slow down. A client that goes on through refusals takes what
 // they leave: the SDK's adaptive mode cuts to 0.7, is back in two seconds, and ends with 4 of 5 parts of a shared quota, or
-// all of it. So a runner whose refusals were 2.5 % and more for twice three minutes, or a tenth for once, asks (rivals.go), and
+// all of it. So a runner whose refusals were 3 % and more for twice three minutes, or a tenth for once, asks (rivals.go), and
 // so does one whose pace sank to a third in five cuts and more: at a full minute of the clock it stands back to 0.87 for
 // two, and listens in the second. Runners among themselves see the same share and ask in the same minute, and their refusals
 // go away. If they go on, a rival presses, or they have nothing to do with the pace. Whatever is not taken then a rival takes, and
