@@ -130,7 +130,7 @@
 // where 0.114 x^(-2/3) of x requests a second are refused, 2.6 % at nine and 4.5 % at four. Runners that see the same share
 // come to the same pace. It is asked again 3 minutes later, unless hardly anything was refused, and then every 12 of the clock, since what is refused
 // does not say whether the rival is still there; runners that press only each other stop together. Clients that know their share
-// and send evenly are refused hardly less (TestBestOfPatientClients).
+// and send evenly are refused a sixth to a half less (internal/lab, the best of patient clients), less still on fixed minutes.
 //
 // On fixed minutes a rival shows in what is left of them: four more than others that are used up 18 s before they end, though the pace
 // was cut each time. There everybody is refused once a minute, and waits for the next without a try; a cut is to 0.8,

@@ -17,6 +17,16 @@ func spellAt(m *minutes, epoch time.Time, from, until, tries float64) (again flo
 	return from
 }
 
+// minutesAt43 are minutes that are known to begin about 43 seconds after the epoch's.
+func minutesAt43() (m minutes, epoch time.Time) {
+	epoch = time.Unix(1_800_000_017, 0)
+	m = minutes{epoch: epoch}
+	for i := range 4 {
+		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
+	}
+	return m, epoch
+}
+
 func TestMinutesAreFoundWhereSpellsEndTogether(t *testing.T) {
 	epoch := time.Unix(1_800_000_017, 0)
 	for _, tt := range []struct {
@@ -90,11 +100,7 @@ func TestMinutesAreNarrowedDown(t *testing.T) {
 
 // While the next minute is waited for, what is given back may be used, and nothing else.
 func TestMinutesGiveWhatCameBack(t *testing.T) {
-	epoch := time.Unix(1_800_000_017, 0)
-	m := minutes{epoch: epoch}
-	for i := range 4 {
-		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
-	}
+	m, epoch := minutesAt43()
 	now := epoch.Add(338 * time.Second)
 	m.take(now, 1000)
 	m.refused(now, now, false)
@@ -125,11 +131,7 @@ func TestMinutesGiveWhatCameBack(t *testing.T) {
 
 // A refusal just after a minute should have begun tells that it has not: the next is not a minute off.
 func TestMinutesThatBeginLater(t *testing.T) {
-	epoch := time.Unix(1_800_000_017, 0)
-	m := minutes{epoch: epoch}
-	for i := range 4 {
-		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
-	}
+	m, epoch := minutesAt43()
 	begun := epoch.Add(300*time.Second + m.phase)
 	for _, tt := range []struct {
 		name string
@@ -155,11 +157,7 @@ func TestMinutesThatBeginLater(t *testing.T) {
 
 // What is given back while a minute is waited for is no use where requests are used up.
 func TestMinutesGiveNoMoreInVain(t *testing.T) {
-	epoch := time.Unix(1_800_000_017, 0)
-	m := minutes{epoch: epoch}
-	for i := range 4 {
-		spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
-	}
+	m, epoch := minutesAt43()
 	now := epoch.Add(338 * time.Second)
 	m.take(now, 1000)
 	m.refused(now, now, false)
@@ -185,11 +183,7 @@ func TestMinutesGiveNoMoreInVain(t *testing.T) {
 // A minute that was waited for and is refused at once has not begun then.
 func TestMinutesAreDenied(t *testing.T) {
 	for after, want := range map[time.Duration]bool{time.Second: false, 9 * time.Second: false, 12 * time.Second: true, 50 * time.Second: true} {
-		epoch := time.Unix(1_800_000_017, 0)
-		m := minutes{epoch: epoch}
-		for i := range 4 {
-			spellAt(&m, epoch, float64(60*i)+38, float64(60*i)+43, 1)
-		}
+		m, epoch := minutesAt43()
 		now := epoch.Add(300 * time.Second)
 		m.refused(now, now, false)
 		m.deny(now)

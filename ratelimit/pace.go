@@ -243,7 +243,7 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 		return
 	}
 	most := ceiling * s60
-	if p.tides && !p.few(floor) {
+	if p.tides && !p.fewAtFirst(floor) {
 		most = tidesMost * s60
 	}
 	if stated && p.binds > minute {
@@ -268,7 +268,7 @@ func (p *pace) step(d time.Duration, stated bool, floor float64) float64 {
 	growth := m.growth * math.Pow(p.x/(minute*floor*growthAt), m.power-1)
 	if !p.tides {
 		most := swiftest
-		if p.few(floor) {
+		if p.fewAtFirst(floor) {
 			most = swiftFew
 		}
 		growth = min(most, growth)
@@ -278,8 +278,8 @@ func (p *pace) step(d time.Duration, stated bool, floor float64) float64 {
 	return growth * max(1, late*late) * p.x * d.Seconds()
 }
 
-// few says that there are so few requests that each is half a percent of a minute's, and so far no sign of others.
-func (p *pace) few(floor float64) bool { return p.cuts <= firstCuts && p.x < fewSent*floor }
+// fewAtFirst says that there are so few requests that each is half a percent of a minute's, and so far no sign of others.
+func (p *pace) fewAtFirst(floor float64) bool { return p.cuts <= firstCuts && p.x < fewSent*floor }
 
 // trend compares a ceiling with the one before. The first are those of the ramp.
 func (p *pace) trend(ceiling float64) {
