@@ -218,12 +218,12 @@ func TestForecast(t *testing.T) {
 		want  []string
 	}{
 		"in time":  {[]float64{7, 7, 7, 7, 7, 7, 7, 7}, nil},
-		"too slow": {[]float64{4.83, 4.83, 4.83, 4.83, 4.83, 4.83, 4.83, 4.83}, []string{"22:02 cannot finish by 06:00 at this rate: about 41,000 of 180,000 records would be left (would take until about 08:20)"}},
+		"too slow": {[]float64{4.83, 4.83, 4.83, 4.83, 4.83, 4.83, 4.83, 4.83}, []string{"22:02 cannot finish by 06:00 at this rate: about 41,000 of 180,000 records would be left (would take until about 08:21)"}},
 		"slow for an hour": {[]float64{7, 3, 9, 9, 9, 9, 9, 9}, []string{
 			"23:12 cannot finish by 06:00 at this rate: about 79,000 of 180,000 records would be left (would take until about 13:",
 			"00:16 can finish by 06:00 again",
 		}},
-		"nothing at all":          {[]float64{0, 0, 0, 0, 0, 0, 0, 0}, []string{"22:02 cannot finish by 06:00 at this rate: about 180,000 of 180,000 records would be left (nothing was answered lately)"}},
+		"nothing at all":          {[]float64{0, 0, 0, 0, 0, 0, 0, 0}, []string{"22:10 cannot finish by 06:00 at this rate: about 180,000 of 180,000 records would be left (nothing was answered lately)"}},
 		"up and down by a little": {[]float64{6.2, 6.3, 6.2, 6.3, 6.2, 6.3, 6.2, 6.3}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -249,6 +249,22 @@ func TestForecast(t *testing.T) {
 				t.Errorf("said\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 			}
 		})
+	}
+}
+
+// Before the first answers there is no pace, however long a call takes, and calls that begin together end together.
+func TestForecastWaitsForAnswers(t *testing.T) {
+	start := time.Date(2026, 1, 2, 22, 0, 0, 0, time.Local)
+	const total, inFlight, takes = 2000, 200, 5 * time.Minute // 50 minutes of two hours
+	f := newForecast(start, start.Add(2*time.Hour))
+	for now := start; now.Before(start.Add(50 * time.Minute)); now = now.Add(time.Second) {
+		if !f.due(now) {
+			continue
+		}
+		done := inFlight * int64(now.Sub(start)/takes)
+		if notice := f.look(now, done, total); notice != "" {
+			t.Errorf("at %s, with %d of %d done, said %q of a run that is well in time", now.Format("15:04:05"), done, total, notice)
+		}
 	}
 }
 

@@ -27,6 +27,8 @@ type forecast struct {
 	every    time.Duration // between two looks
 	seen     []sample      // the oldest first
 	last     time.Time     // when it looked last
+	answered bool          // something was, since it began: before that there is no pace
+	first    time.Duration // until the first answer: calls that began together end together, so a pace is seen no sooner
 
 	missed  float64   // records that would be left, as said last; 0: none, or nothing was said
 	said    bool      // something was
@@ -48,17 +50,23 @@ func newForecast(now, deadline time.Time) forecast {
 func (f *forecast) due(now time.Time) bool { return now.Sub(f.last) >= f.every }
 
 // forget begins anew: the run waits.
-func (f *forecast) forget(now time.Time) { f.seen, f.last, f.pending = f.seen[:0], now, time.Time{} }
+func (f *forecast) forget(now time.Time) {
+	f.seen, f.last, f.pending, f.answered = f.seen[:0], now, time.Time{}, false
+}
 
 // look takes how far the run is, and returns what there is to say about it, "" for nothing.
 func (f *forecast) look(now time.Time, done, total int64) string {
 	f.last = now
+	if !f.answered && len(f.seen) > 0 && done > f.seen[0].done {
+		f.answered, f.first = true, now.Sub(f.seen[0].at)
+		f.seen = f.seen[:0] // until now calls were on their way
+	}
 	f.seen = append(f.seen, sample{now, done})
 	for len(f.seen) > 1 && now.Sub(f.seen[1].at) >= forecastLong*f.warmUp {
 		f.seen = f.seen[1:]
 	}
 	watched := now.Sub(f.seen[0].at)
-	if watched < f.warmUp {
+	if watched < f.patience() {
 		return ""
 	}
 	left, rest := float64(total-done), f.deadline.Sub(now.Round(0)).Seconds()
@@ -84,8 +92,16 @@ func (f *forecast) look(now time.Time, done, total int64) string {
 		clock(f.deadline, now), about(short), humanize.Comma(total), until)
 }
 
+// patience is how long the run must have been watched before its pace counts.
+func (f *forecast) patience() time.Duration {
+	if !f.answered {
+		return forecastLong * f.warmUp
+	}
+	return min(max(f.warmUp, f.first), forecastLong*f.warmUp)
+}
+
 // lasts reports whether there has been something to say for as long as a pace looks back, so that the figures are of the new
-// pace alone. The first word needs no more than the warm-up.
+// pace alone. The first word needs no more than the warm-up, or that nothing was answered for so long.
 func (f *forecast) lasts(news bool, now time.Time, watched time.Duration) bool {
 	switch {
 	case !news:
@@ -94,7 +110,7 @@ func (f *forecast) lasts(news bool, now time.Time, watched time.Duration) bool {
 	case f.pending.IsZero():
 		f.pending = now
 	}
-	if !f.said && watched < (forecastLong-1)*f.warmUp || now.Sub(f.pending) >= forecastLong*f.warmUp {
+	if !f.said && (!f.answered || watched < (forecastLong-1)*f.warmUp) || now.Sub(f.pending) >= forecastLong*f.warmUp {
 		f.pending = time.Time{}
 		return true
 	}
