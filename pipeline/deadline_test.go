@@ -255,16 +255,30 @@ func TestForecast(t *testing.T) {
 // Before the first answers there is no pace, however long a call takes, and calls that begin together end together.
 func TestForecastWaitsForAnswers(t *testing.T) {
 	start := time.Date(2026, 1, 2, 22, 0, 0, 0, time.Local)
-	const total, inFlight, takes = 2000, 200, 5 * time.Minute // 50 minutes of two hours
-	f := newForecast(start, start.Add(2*time.Hour))
-	for now := start; now.Before(start.Add(50 * time.Minute)); now = now.Add(time.Second) {
-		if !f.due(now) {
-			continue
-		}
-		done := inFlight * int64(now.Sub(start)/takes)
-		if notice := f.look(now, done, total); notice != "" {
-			t.Errorf("at %s, with %d of %d done, said %q of a run that is well in time", now.Format("15:04:05"), done, total, notice)
-		}
+	for name, tt := range map[string]struct {
+		deadline, takes time.Duration
+		total, inFlight int64
+		by              time.Duration // when it must have been said; 0: never
+	}{
+		"well in time": {2 * time.Hour, 5 * time.Minute, 2000, 200, 0},
+		"too many":     {time.Minute, 13 * time.Second, 600, 32, 28 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newForecast(start, start.Add(tt.deadline))
+			said := time.Duration(0)
+			for past := time.Duration(0); past < tt.deadline && said == 0; past += 100 * time.Millisecond {
+				now, done := start.Add(past), min(tt.inFlight*int64(past/tt.takes), tt.total)
+				if done == tt.total {
+					break
+				}
+				if f.due(now) && f.look(now, done, tt.total) != "" {
+					said = past
+				}
+			}
+			if said > tt.by || said == 0 && tt.by > 0 || said > 0 && said < tt.takes {
+				t.Errorf("said after %v that it cannot finish, want it by %v and not before the first answers at %v", said, tt.by, tt.takes)
+			}
+		})
 	}
 }
 

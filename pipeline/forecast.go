@@ -101,7 +101,7 @@ func (f *forecast) patience() time.Duration {
 }
 
 // lasts reports whether there has been something to say for as long as a pace looks back, so that the figures are of the new
-// pace alone. The first word needs no more than the warm-up, or that nothing was answered for so long.
+// pace alone. The first word needs no more than its patience.
 func (f *forecast) lasts(news bool, now time.Time, watched time.Duration) bool {
 	switch {
 	case !news:
@@ -110,7 +110,7 @@ func (f *forecast) lasts(news bool, now time.Time, watched time.Duration) bool {
 	case f.pending.IsZero():
 		f.pending = now
 	}
-	if !f.said && (!f.answered || watched < (forecastLong-1)*f.warmUp) || now.Sub(f.pending) >= forecastLong*f.warmUp {
+	if !f.said && watched < f.patience()+(forecastLong-2)*f.warmUp || now.Sub(f.pending) >= forecastLong*f.warmUp {
 		f.pending = time.Time{}
 		return true
 	}
