@@ -18,6 +18,9 @@ const (
 	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
 	temperLeast     = 3                // refusals since the first cut, and
 	temperShare     = 0.3              // of what was sent since, are more than chance
+	clumpLeast      = 25               // refusals since a cut, and
+	clumpShare      = 0.2              // of what was sent since, are a quota's, if so many
+	clumpHeads      = 0.6              // times as follow no other by chance, or fewer, do
 	filledFor       = 3 * time.Minute  // without a refusal: there may be more
 	hungOver        = 200.0            // requests over which their share is a running mean,
 	hungMost        = 0.5              // which counts as no more than this

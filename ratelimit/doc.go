@@ -63,8 +63,8 @@
 // was admitted in the last 60 s: while a service refuses, that is not below the quota, whatever its shape, if nobody
 // else uses it. It is cut at most every 19 s, to no less than 0.7 of what it was, and not at all if nothing was admitted
 // since. In between, it grows, but only while it is what holds requests back, and to 1.35 times what was admitted in the
-// last 60 s at most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s,
-// since no window would have been silent so long.
+// last 60 s at most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s
+// without such a ceiling, since no window would have been silent so long.
 //
 // It is cut to 0.9, of few requests to 0.87 (pace.go), and grows by 13 % a minute at twenty requests a second, by 38 % at five: by
 // nearly the same number of requests a second whatever the pace is, but by 1.2 % of it a second at most, and 0.8 % in the first eight
@@ -80,9 +80,9 @@
 // may, so does a fixed minute, and a bucket is empty, as it was at the refusal before, so that what was taken in between is
 // what flowed in. So there are three readings of the quota at each refusal, from what this limiter has reserved and settled,
 // and the one that is made in the way in which the service counts is the same to a fraction of a percent, refusal for refusal.
-// Where one agrees with itself three times (twice for minutes) it is believed, and tells shape, size, and that nobody else is
-// there. From then on 0.995 of it is used; a sliding window is kept 0.997 full and refuses nothing by itself; and after every 300
-// requests, or ten minutes, a little more is asked for, up to 3 % or a few requests. If more than 1.5 % is admitted the quota has grown, and the pace doubles every
+// Where one of eight requests a minute or more agrees with itself three times (twice for minutes) it is believed, and tells shape, size, and that nobody else is
+// there. From then on 0.995 of it is used; a sliding window is kept 0.997 full and refuses nothing by itself; and after every 200
+// requests, or three minutes, a little more is asked for, up to 3 % or a few requests. If more than 1.5 % is admitted the quota has grown, and the pace doubles every
 // 20 s until the next refusal, which reads it again. A refusal with less than what is known, or a second one without having
 // asked, is of a quota that has fallen or is shared: then nothing is known, and the pace is cut like any other.
 //
@@ -97,9 +97,9 @@
 //
 // After a first cut with nothing stated the pace doubles every 9 s until the second: what was admitted before the
 // first may be far below the quota. If a third of what is sent is refused meanwhile, the first cut is made again by the last 60 s, and
-// in the minute after it cuts go by what was admitted since, for a bucket was full when the job began. Where nothing is stated, more
-// than 16 streams begin at 100 a second, so that what is sent before the first refusal can be back is little (ramp.go), and in the
-// first 5 s one that was refused is not replaced. [Options.Start] begins at what an earlier run learned, as
+// in the minute after it cuts go by what was admitted since, for a bucket was full when the job began. A cut with fewer than six
+// requests admitted in the last minute tells nothing of the quota, which others have used up, and the pace goes on doubling. Where nothing
+// is stated, more than 16 streams begin at 100 a second, so that what is sent before the first refusal can be back is little (ramp.go). [Options.Start] begins at what an earlier run learned, as
 // after a cut. A stated quota that is refused is shared with somebody: its pace falls and climbs back in the same way,
 // and ends at the stated figure; [Options.Probe] takes a stated figure for a start.
 //
@@ -113,14 +113,15 @@
 // Sporadic refusals hold nothing back, but for 0.2 s when they cut the pace or are four in a minute at most, which is not in the first 5 s and 50
 // requests. Such a cut is on trial. If after 15 s, 50 requests and 20 refusals their share is what it was, neither
 // half nor clearly more, the pace has nothing to do with them: the cut is undone, and refusals of about that share are
-// ignored for 1 min, the next time for 2 min, up to 10 min. Sporadic refusals that begin after a quiet time are rather
+// ignored for 1 min, the next time for 2 min, up to 10 min. In the first minute of a job others may have begun as well, and use the quota up
+// together: refusals far more than before the cut, or a fifth that come in clumps, are those of an exhausted quota. Sporadic refusals that begin after a quiet time are rather
 // those of a quota that fell, and weigh five times as much.
 //
 // # Rivals
 //
 // Two runners like this one come to the same pace because both slow down. A client that goes on through refusals takes what
 // they leave: the SDK's adaptive mode cuts to 0.7, is back in two seconds, and ends with 4 of 5 parts of a shared quota, or
-// all of it. So a runner whose refusals were 3 % and more for twice three minutes, or a tenth for once, asks (rivals.go), and
+// all of it. So a runner whose refusals were 3 % and more for twice two minutes, or a tenth for once, and still go on, asks (rivals.go), and
 // so does one whose pace sank to a third in five cuts and more: at a full minute of the clock it stands back to 0.87 for
 // two, and listens in the second. Runners among themselves see the same share and ask in the same minute, and their refusals
 // go away. If they go on, a rival presses, or they have nothing to do with the pace. Whatever is not taken then a rival takes, and
@@ -128,11 +129,12 @@
 // from then on: cut to 0.9 once in a spell of refusals, after a rest of half a second, or half as long as a spell
 // lasts in the mean, and growing so that it settles
 // where 0.114 x^(-2/3) of x requests a second are refused, 2.6 % at nine and 4.5 % at four. Runners that see the same share
-// come to the same pace. It is asked again 3 minutes later, unless hardly anything was refused, and then every 12 of the clock, since what is refused
-// does not say whether the rival is still there; runners that press only each other stop together. Clients that know their share
+// come to the same pace. It is asked again 2 minutes later, unless hardly anything was refused, and then every 12 of the clock, since what is refused
+// does not say whether the rival is still there; runners that press only each other stop together. Where nothing is refused for 100 s it
+// is gone. Clients that know their share
 // and send evenly are refused a sixth to a half less (internal/lab, the best of patient clients), less still on fixed minutes.
 //
-// On fixed minutes a rival shows in what is left of them: four more than others that are used up 18 s before they end, though the pace
+// On fixed minutes a rival shows in what is left of them: three more than others that are used up 18 s before they end, though the pace
 // was cut each time. There everybody is refused once a minute, and waits for the next without a try; a cut is to 0.8,
 // and the pace grows by 0.088 requests a second in each second.
 //

@@ -19,9 +19,10 @@ const (
 	steadyFor = 45    // seconds without a cut after which it grows faster and faster, or
 	overdue   = 1.2   // times those that it takes to grow back by what was cut, if that is longer
 	doubles   = 9     // seconds in which it doubles until the second cut, where nothing is stated,
+	tells     = 6     // requests admitted a minute, or more: a cut with fewer tells nothing of the quota, and that goes on
 	redoubles = 20    // and in which it doubles when no window of any shape would have been silent for so long:
 	silent    = 120   // seconds without a cut,
-	silentOf  = 75    // and below what is stated
+	silentOf  = 75    // and below what is stated; growth has no ceiling then
 	ceiling   = 1.35  // growth stops at this multiple of what was admitted in the last 60 s,
 	tidesMost = 1.8   // and at this one where minutes are known, or who has least would not get on,
 	spared    = 1.12  // and at this one of the last ceiling, while a bucket may have filled when less was wanted
@@ -129,7 +130,9 @@ func (p *pace) confirmed() float64 {
 // not collapse. Nothing lowers the pace below floor, which is positive; a request is a minute of it.
 func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	p.before, p.binds, p.last = p.x, 0, now
-	p.cuts++
+	if p.cuts != 1 || !math.IsInf(p.stated, 1) || s60 >= tells*floor {
+		p.cuts++ // else others have used the quota up, and it goes on doubling
+	}
 	p.requests, p.spare = max(1, s60/floor), 0
 	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
 	s60 = p.sinceFirst(s60, at)
@@ -246,7 +249,7 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 	if p.tides && !p.fewAtFirst(floor) {
 		most = tidesMost * s60
 	}
-	if stated && p.binds > minute {
+	if p.binds > silent || stated && p.binds > minute {
 		most = p.stated
 	}
 	// The ceiling bounds growth, it does not take away what there is; and a pace that let

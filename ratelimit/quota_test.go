@@ -420,9 +420,9 @@ func TestTooHighRequestsPerMinuteAreLearned(t *testing.T) {
 	}
 }
 
-type perRequest struct{ *bucketService }
+type perRequest struct{ service }
 
-func (s perRequest) admit(now time.Time, _ float64) bool { return s.bucketService.admit(now, 1) }
+func (s perRequest) admit(now time.Time, _ float64) bool { return s.service.admit(now, 1) }
 func (s perRequest) settle(_, _ time.Time, _, _ float64) {}
 
 // A refusal before anything was settled once stopped everything, or nothing: no mean is known yet.

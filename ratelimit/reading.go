@@ -20,12 +20,13 @@ const (
 	surprises      = 2    // without having asked for more, in a row, that it does not
 	nearby         = 0.12 // a reading of a minute is at first no further off than this from what was admitted,
 	nearer         = 0.05 // or from the one before,
+	fewRead        = 8    // requests a minute are the fewest that make one certain
 	leastRead      = 0.4  // and later, as one of any other kind, not less than this of the one before, or it is none
 
 	keepsExact  = 0.995 // of a quota that is known is used
 	keepsWindow = 0.997 // of a window that slides may be full
-	askEach     = 300   // requests without a refusal, or
-	askAfter    = 600   // seconds held back, and it is asked for more,
+	askEach     = 200   // requests without a refusal, or
+	askAfter    = 180   // seconds held back, and it is asked for more,
 	askMore     = 0.015 // by this share, or a request, more than what would show it:
 	isMore      = 0.015 // so much admitted above what is known,
 	isMoreOf    = 2     // and so many requests, since a reading is no finer than a request
@@ -71,6 +72,14 @@ func (r *reading) read(rate, ties float64, least int) {
 	if r.agreed >= least {
 		r.sure, r.missed = true, 0
 	}
+}
+
+// agreeing is how many readings of so many requests a minute, of least else, make one certain: few agree by chance, and are waited out for long.
+func agreeing(least int, requests float64) int {
+	if requests < fewRead {
+		return math.MaxInt
+	}
+	return least
 }
 
 // A fill is how full the windows of a quota are, by what this limiter has taken from it: reserved while in flight, settled after.
@@ -133,12 +142,12 @@ func (q *quota) read(at fill, admitted, pace, requests float64) {
 	if !q.tides {
 		q.minute = reading{}
 	} else {
-		q.minute.read(at.minute, minuteTies+minuteTiesOf/requests, minuteReadings)
+		q.minute.read(at.minute, minuteTies+minuteTiesOf/requests, agreeing(minuteReadings, requests))
 	}
 	if at.window < leastRead*q.window.rate {
 		q.window = reading{}
 	} else {
-		q.window.read(at.window, windowTies+windowTiesOf/requests, readings)
+		q.window.read(at.window, windowTies+windowTiesOf/requests, agreeing(readings, requests))
 	}
 	q.flowed(at, requests)
 }
@@ -153,7 +162,7 @@ func (q *quota) flowed(at fill, requests float64) {
 	if rate := (at.total - q.emptied.total) / d; rate <= 0 || rate < leastRead*q.flow.rate {
 		q.flow = reading{}
 	} else {
-		q.flow.read(rate, flowTies+flowTiesOf/(requests*d/minute), readings)
+		q.flow.read(rate, flowTies+flowTiesOf/(requests*d/minute), agreeing(readings, requests))
 	}
 }
 

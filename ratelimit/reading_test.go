@@ -193,8 +193,8 @@ func TestKnownQuotaIsAskedForMore(t *testing.T) {
 			asked = s
 		}
 	}
-	if asked < 14 || asked > 17 {
-		t.Errorf("asked for more after %d s, want after 300 requests", asked)
+	if asked < 9 || asked > 12 {
+		t.Errorf("asked for more after %d s, want after 200 requests", asked)
 	}
 	if got := q.limit(); got <= (1+isMore)*rate || q.more {
 		t.Errorf("limit = %v, more %v; want it above what would show that there is more", got, q.more)

@@ -39,7 +39,6 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.noise.refused(f.n, heads)
 	}
 	c.rivals.refused++
-	c.ramp.refused(c.inFlight)
 	c.tokenPace.rest()
 	c.minutes.refused(now, f.began, c.few(now))
 	c.full.refused(now, c.minute.sum.held)
@@ -51,6 +50,9 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	exhausted := c.verdicts.exhausted(f.n, max(c.verdicts.calm, c.noise.known(now)))
 	if last := c.cutPace().last; !last.IsZero() && now.Sub(last) < cutEvery && !c.noise.open && c.noise.known(now) == 0 {
 		exhausted = true // still
+	}
+	if !c.grown(now) && c.noise.open && (c.noise.worse(f.n) || c.clumped()) {
+		exhausted = true // others use it up as well, who have only begun: that is no trial of a lower pace
 	}
 	defer c.emptied(now, f.fill)
 	if !c.service.counts(f.began) {
@@ -264,13 +266,26 @@ func (c *core) temper(now time.Time) {
 	if p.cuts != 1 || !p.last.Equal(c.cutPace().last) || now.Sub(c.first) >= minute*time.Second {
 		return
 	}
-	from := c.minute.number(p.last) + 1
-	sent := c.minute.between(from, c.minute.cur, sentRequests)
-	refused := sent - c.minute.between(from, c.minute.cur, acceptedRequests)
-	if refused >= temperLeast && refused >= temperShare*sent {
+	if sent, refused := c.allSince(p.last); refused >= temperLeast && refused >= temperShare*sent {
 		p.correct(c.minute.sum.use/minute, c.tokenFloor)
 		c.paceTokens(now)
 	}
+}
+
+// allSince counts the requests sent after t, as far as a minute ago, and of them all refusals.
+func (c *core) allSince(t time.Time) (sent, refused float64) {
+	from := c.minute.number(t) + 1
+	sent = c.minute.between(from, c.minute.cur, sentRequests)
+	return sent, sent - c.minute.between(from, c.minute.cur, acceptedRequests)
+}
+
+// clumped says that much of what was sent since the last cut is refused, and more of it in a row than by chance.
+func (c *core) clumped() bool {
+	last := c.cutPace().last
+	sent, refused := c.allSince(last)
+	_, heads := c.since(last)
+	p := refused / max(1, sent)
+	return refused >= clumpLeast && p >= clumpShare && heads < clumpHeads*p*(1-p)*sent
 }
 
 // cut lowers the pace that bound last. Where none did, that of tokens: not every model has a quota of requests.

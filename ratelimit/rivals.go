@@ -6,24 +6,27 @@ import (
 )
 
 const (
-	askEvery  = 3 * time.Minute  // of the clock, or
-	askSeldom = 12 * time.Minute // after an answer that is likely to stay
-	askFirst  = 5 * time.Minute  // before there are too many refusals of another kind
-	standBack = 0.87             // of what was admitted
+	askEvery  = 2 * time.Minute   // of the clock, or
+	askSeldom = 12 * time.Minute  // after an answer that is likely to stay
+	askFirst  = 210 * time.Second // before there are too many refusals of another kind
+	restedFor = 100 * time.Second // without a refusal, and it does not press any more
+	askAbout  = 40 * time.Second  // since the last refusal: then whoever caused them is gone
+	standBack = 0.87              // of what was admitted
 
 	// So many refusals runners like this one do not cause each other:
 	rivalShare = 0.03 // of the requests,
-	rivalLeast = 4    // of them at least,
+	rivalLeast = 6    // of them at least,
 	rivalTimes = 2    // and so many times in a row,
 	rivalSure  = 0.1  // or once where they are so many;
 	rivalEarly = 18   // or minutes that are exhausted so many seconds before they end,
-	rivalOften = 4    // so many more than others
+	rivalOften = 3    // so many more than others
 	rivalStays = 0.4  // times that share in the first minutes beside a rival, and there is one
 
 	unmoved     = 0.4 // of the share of refusals before: standing back has not helped
 	unmovedMost = 0.1
-	fewRefusals = 3  // expected: too few to tell,
-	fewRequests = 60 // and far too few
+	amongLikes  = 0.016 // of the requests, and fewer: those of others that it takes for a rival, after one has gone
+	fewRefusals = 3     // expected: too few to tell,
+	fewRequests = 60    // and far too few
 
 	// After a refusal beside a rival.
 	restFirst = 500 * time.Millisecond
@@ -123,12 +126,21 @@ func (r *rivals) press() bool {
 	if expected < fewRefusals {
 		return r.refused > 0 || r.sent < fewRequests
 	}
+	if r.asked > 0 && r.refused < amongLikes*r.sent {
+		return false
+	}
 	return r.refused >= 2 && r.refused >= unmoved*expected
 }
 
 // listen asks for rivals, or hears the answer, when it is time.
 func (c *core) listen(now time.Time) {
 	r := &c.rivals
+	if r.state == pressed && now.Sub(c.service.began) > restedFor {
+		p, admitted, _ := c.paceOf(r.requests)
+		c.relent(now, p, admitted, "nothing is refused any more: whoever pressed is gone")
+		p.binds = silent
+		return
+	}
 	if !r.due(now) {
 		return
 	}
@@ -144,7 +156,7 @@ func (c *core) listen(now time.Time) {
 	case pressed:
 		r.weigh()
 		if r.asked == 0 && r.before < rivalStays*rivalShare && !c.minutes.known {
-			c.relent(now, p, admitted)
+			c.relent(now, p, admitted, "refusals are no more than runners like this one cause each other")
 			return
 		}
 		r.asked++
@@ -166,7 +178,7 @@ func (c *core) suspects(now time.Time, p *pace) bool {
 	r := &c.rivals
 	r.weigh()
 	switch {
-	case r.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.lately(now):
+	case r.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.lately(now) || now.Sub(c.service.began) > askAbout:
 		r.quiet, r.many = false, 0
 	case p.sinks():
 		r.many = rivalTimes
@@ -196,7 +208,7 @@ func (c *core) answered(now time.Time) {
 		return
 	}
 	if !r.press() {
-		c.relent(now, p, admitted)
+		c.relent(now, p, admitted, "refusals are no more than runners like this one cause each other")
 		return
 	}
 	c.press(now, p, p.top, "refusals go on at a lower pace: somebody else causes them, and takes what is left")
@@ -216,7 +228,7 @@ func (c *core) press(now time.Time, p *pace, x float64, reason string) {
 }
 
 // relent goes back to the pace of runners among themselves.
-func (c *core) relent(now time.Time, p *pace, admitted float64) {
+func (c *core) relent(now time.Time, p *pace, admitted float64, reason string) {
 	r := &c.rivals
 	r.state, r.asked = alone, 0
 	r.clear()
@@ -226,7 +238,7 @@ func (c *core) relent(now time.Time, p *pace, admitted float64) {
 		p.x = min(p.stated, max(p.x, keen.keeps*admitted))
 	}
 	c.setPaces(now)
-	c.tell(now, ControlService, "relent", 0, 0, "refusals are no more than runners like this one cause each other")
+	c.tell(now, ControlService, "relent", 0, 0, reason)
 }
 
 // exhausts notes the first refusal in each minute, where minutes are known.
@@ -239,12 +251,14 @@ func (c *core) exhausts(now time.Time) {
 	if m.turn(now); m.index == r.spent {
 		return
 	}
+	if minute-m.left(now) < minuteYoung {
+		r.sound = 0
+		return // it has not begun yet: what it holds is still to come
+	}
 	p, _, _ := c.bounding(now)
 	again := m.index == r.spent+1
 	r.spent = m.index
-	if r.sound++; minute-m.left(now) < minuteYoung {
-		r.sound = 0
-	}
+	r.sound++
 	if m.left(now) < rivalEarly || r.early > 0 && !again || p.minute.agreed > 0 || p.exact() != nil {
 		r.early = max(0, r.early-1)
 		return

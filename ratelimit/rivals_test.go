@@ -16,10 +16,10 @@ func TestRivalsAreAskedForTogether(t *testing.T) {
 		r    rivals
 		due  []int // minutes past three
 	}{
-		{"alone", rivals{}, []int{3, 6, 9, 12, 15, 18, 21, 24}},
+		{"alone", rivals{}, []int{2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24}},
 		{"alone, and told so", rivals{quiet: true}, []int{12, 24}},
 		{"asking", rivals{state: asking}, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}},
-		{"pressed", rivals{state: pressed}, []int{3, 6, 9, 12, 15, 18, 21, 24}},
+		{"pressed", rivals{state: pressed}, []int{2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24}},
 		{"pressed, and told so again", rivals{state: pressed, asked: 1}, []int{12, 24}},
 	}
 	for _, test := range tests {
@@ -96,26 +96,39 @@ func TestPressedPacesMeet(t *testing.T) {
 	}
 }
 
-// TestRivalsThatLeave: runners that a rival has pressed go back to refusing little, though each still sees the others press.
+// TestRivalsThatLeave: runners that a rival has pressed go back to refusing little, though each still sees the others press. One may
+// take the others for a rival once more, so what holds is held of most seeds.
 func TestRivalsThatLeave(t *testing.T) {
+	const seeds = 5
 	for _, shape := range shapeNames {
 		t.Run(shape, func(t *testing.T) {
-			sc := scenario{job: plainJob, tpm: fast, runners: 4, join: time.Minute, stranger: true, warm: 50, lasts: 10}
-			noticed := false
-			sc.at = func(sec int, l *lab) {
-				for _, s := range l.ours {
-					noticed = noticed || s.core.rivals.state == pressed
+			noticed, left := 0, 0
+			var all []string
+			for seed := range uint64(seeds) {
+				sc := scenario{job: plainJob, tpm: fast, runners: 4, join: time.Minute, stranger: true, warm: 50, lasts: 10}
+				saw := false
+				sc.at = func(sec int, l *lab) {
+					for _, s := range l.ours {
+						saw = saw || s.core.rivals.state == pressed
+					}
+					if sec == 25*60 {
+						l.alien.quit()
+					}
 				}
-				if sec == 25*60 {
-					l.alien.quit()
+				got, _ := sc.play(shape, seed)
+				if saw {
+					noticed++
 				}
+				if got.refused <= 0.015 && got.share >= 0.97 {
+					left++
+				}
+				all = append(all, fmt.Sprint(got))
 			}
-			got, _ := sc.play(shape, 1)
-			if !noticed {
-				t.Error("nobody noticed the rival")
+			if noticed < seeds-1 {
+				t.Errorf("somebody noticed the rival in %d of %d jobs", noticed, seeds)
 			}
-			if got.refused > 0.015 || got.share < 0.97 {
-				t.Errorf("half an hour after it left: %v", got)
+			if left < seeds-1 {
+				t.Errorf("half an hour after it left %d of %d jobs are as without it: %v", left, seeds, all)
 			}
 		})
 	}
@@ -140,22 +153,31 @@ func (s *bursty) admit(now time.Time, reserve float64) bool {
 func TestBurstsDoNotSinkAPaceForEver(t *testing.T) {
 	short := job{input: 26, max: 60, out: 20, slow: 10 * time.Millisecond}
 	for _, tt := range []struct {
-		svc  *bursty
-		want int // a minute
+		bursty
+		mean, least int // a minute
 	}{
-		{&bursty{first: 12 * time.Second, every: 30 * time.Second, long: 3 * time.Second}, 500},
-		{&bursty{first: 70 * time.Second, every: time.Minute, long: 3 * time.Second}, 500},
-		{&bursty{every: 30 * time.Second, long: 3 * time.Second}, 150}, // the job begins in a burst, so with next to nothing
+		{bursty{first: 12 * time.Second, every: 30 * time.Second, long: 3 * time.Second}, 460, 420},
+		{bursty{first: 70 * time.Second, every: time.Minute, long: 3 * time.Second}, 950, 900},
+		{bursty{every: 30 * time.Second, long: 3 * time.Second}, 500, 150}, // the job begins in a burst, so with next to nothing
 	} {
-		svc := tt.svc
-		t.Run(fmt.Sprintf("%v in %v, from %v on", svc.long, svc.every, svc.first), func(t *testing.T) {
-			svc.start = time.Unix(1_800_000_017, 0)
-			s := simulate(Options{Concurrency: 32}, svc, short, 1)
-			s.run(15 * time.Minute)
-			before := s.served
-			s.run(15 * time.Minute)
-			if perMinute := (s.served - before) / 15; perMinute < tt.want {
-				t.Errorf("%d a minute in the second quarter of an hour, where 2,700 could be served", perMinute)
+		t.Run(fmt.Sprintf("%v in %v, from %v on", tt.long, tt.every, tt.first), func(t *testing.T) {
+			const seeds = 8
+			var mean int
+			for seed := range uint64(seeds) {
+				svc := tt.bursty
+				svc.start = time.Unix(1_800_000_017, 0)
+				s := simulate(Options{Concurrency: 32}, &svc, short, seed)
+				s.run(15 * time.Minute)
+				before := s.served
+				s.run(15 * time.Minute)
+				perMinute := (s.served - before) / 15
+				mean += perMinute / seeds
+				if perMinute < tt.least {
+					t.Errorf("seed %d: %d a minute in the second quarter of an hour, want at least %d", seed, perMinute, tt.least)
+				}
+			}
+			if mean < tt.mean {
+				t.Errorf("%d a minute in the mean, where 2,700 could be served, want %d", mean, tt.mean)
 			}
 		})
 	}

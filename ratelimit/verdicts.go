@@ -117,6 +117,8 @@ const (
 	trialRefused  = 20
 	quietBelow    = 0.02 // share of sporadic refusals; what comes after that counts
 	quietWeight   = 0.2  // so much, since it is rather a quota
+	worseLeast    = 5    // refusals more than before a cut, and
+	worseTimes    = 5    // standard errors, are no noise
 	noiseFirst    = time.Minute
 	noiseMost     = 10 * time.Minute
 )
@@ -176,6 +178,15 @@ func (q *noise) least(n float64) float64 { return 1 + n*q.before + 2*math.Sqrt(n
 // most is how many of n requests may be refused, if the share before came whatever the pace. What refuses more at a lower pace
 // is a quota that falls.
 func (q *noise) most(n float64) float64 { return 2 + n*q.before + 3*math.Sqrt(n*q.before) }
+
+// worse says that far more was refused since the cut than before it.
+func (q *noise) worse(n uint64) bool {
+	if n <= q.from {
+		return false
+	}
+	usual := float64(n-q.from) * q.before
+	return q.heads > worseLeast+usual+worseTimes*math.Sqrt(usual)
+}
 
 // usual says that no more refusals came since the cut than before it.
 func (q *noise) usual(n uint64) bool {

@@ -1,0 +1,128 @@
+package ratelimit
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// A hogged quota is used up by somebody else for a while, who leaves a request every now and then.
+type hogged struct {
+	service
+	from, to, last time.Time
+}
+
+func (s *hogged) admit(now time.Time, reserve float64) bool {
+	if now.Before(s.from) || !now.Before(s.to) {
+		return s.service.admit(now, reserve)
+	}
+	if now.Sub(s.last) < 23*time.Second {
+		return false
+	}
+	s.last = now
+	return true
+}
+
+// TestPaceReturnsWhenAQuotaIsFree: what little was admitted of a quota that others had used up says nothing of it once they are gone,
+// neither where a job begins so nor later.
+func TestPaceReturnsWhenAQuotaIsFree(t *testing.T) {
+	const tpm = fast / 2
+	for _, from := range []time.Duration{0, 5 * time.Minute} {
+		for _, lasts := range []time.Duration{time.Minute, 100 * time.Second, 3 * time.Minute} {
+			for shape, service := range shapes {
+				t.Run(fmt.Sprintf("%v for %v from %v on", shape, lasts, from), func(t *testing.T) {
+					begin := time.Unix(1_800_000_017, 0)
+					svc := &hogged{service: service(tpm), from: begin.Add(from), to: begin.Add(from + lasts)}
+					s := simulate(Options{Concurrency: 400}, svc, plainJob, 1)
+					s.run(from + lasts + 2*time.Minute)
+					want := 0.6
+					if s.core.rivals.state != alone {
+						want = 0.4 // it was right: somebody else used the minutes up. Whether he still does it asks later
+					}
+					if used, _ := s.measure(2*time.Minute, tpm); used < want {
+						t.Errorf("used %.0f%% of the quota in the third and fourth minute after it was free, want %.0f%%", 100*used, 100*want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestLargerRecordsOnAQuotaOfRequests: a quota of requests is learned as one of tokens, and so too low once records are larger. Since
+// nothing is refused any more the pace finds what there is.
+func TestLargerRecordsOnAQuotaOfRequests(t *testing.T) {
+	const rpm = 600
+	for shape, service := range shapes {
+		t.Run(shape, func(t *testing.T) {
+			s := simulate(Options{Concurrency: 400, Start: Learned{Concurrency: 400}}, perRequest{service(rpm)}, plainJob, 1)
+			s.run(5 * time.Minute)
+			s.job.input *= 20
+			s.run(4 * time.Minute)
+			sent, refused := s.sent, s.refused
+			s.run(2 * time.Minute)
+			if served := float64(s.sent-sent-(s.refused-refused)) / (2 * rpm); served < 0.8 {
+				t.Errorf("served %.0f%% of the quota in the fifth and sixth minute", 100*served)
+			}
+		})
+	}
+}
+
+// TestMinutesAreNotEarlyBeforeTheyBegin: a refusal where a minute should have begun is of the one before, and says neither that the one that
+// comes was used up early nor that it was not.
+func TestMinutesAreNotEarlyBeforeTheyBegin(t *testing.T) {
+	for _, tt := range []struct {
+		at   time.Duration // after minutes seem to begin
+		want int
+	}{{time.Second, 0}, {20 * time.Second, 1}, {50 * time.Second, 0}} {
+		c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+		c.minutes.known = true
+		c.exhausts(after(tt.at))
+		if c.rivals.early != tt.want {
+			t.Errorf("refused %v after a minute seems to begin: %d early minutes, want %d", tt.at, c.rivals.early, tt.want)
+		}
+		if c.exhausts(after(30 * time.Second)); tt.at < 10*time.Second && c.rivals.early != 1 {
+			t.Errorf("refused %v and 30s after: %d early minutes, want 1", tt.at, c.rivals.early)
+		}
+	}
+}
+
+// TestNoiseIsNoWorseAfterACut: what is refused far more often since a cut, in its first minute, is refused by a quota that others use up too.
+func TestNoiseIsNoWorseAfterACut(t *testing.T) {
+	for _, tt := range []struct {
+		before, sent, heads float64
+		want                bool
+	}{
+		{0.01, 100, 7, false},
+		{0.01, 100, 12, true},
+		{0.1, 400, 70, false},
+		{0.1, 400, 90, true},
+		{0.1, 0, 90, false},
+	} {
+		q := noise{open: true, from: 1000, before: tt.before, heads: tt.heads}
+		if got := q.worse(1000 + uint64(tt.sent)); got != tt.want {
+			t.Errorf("%v refused before, %v of %v since: worse %v, want %v", tt.before, tt.heads, tt.sent, got, tt.want)
+		}
+	}
+}
+
+// TestRefusalsInClumps: those of a quota come in a row, those at random follow each other by chance only.
+func TestRefusalsInClumps(t *testing.T) {
+	for _, tt := range []struct {
+		name                 string
+		sent, refused, heads float64
+		want                 bool
+	}{
+		{"at random", 200, 60, 42, false},
+		{"in clumps", 200, 60, 20, true},
+		{"few", 60, 20, 4, false},
+		{"a small part", 600, 60, 10, false},
+	} {
+		c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+		c.tokenPace.last = epoch
+		c.minute.advance(after(10 * time.Second))
+		c.minute.add(c.minute.cur, slot{sent: tt.sent, accepted: tt.sent - tt.refused, heads: tt.heads})
+		if got := c.clumped(); got != tt.want {
+			t.Errorf("%s: clumped %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
