@@ -30,7 +30,7 @@ const (
 // The law of the knee.
 const (
 	firstLimit = 32.0 // streams to begin with, and
-	faster     = 1.5  // times as many for every turn without a sign of the knee
+	faster     = 1.5  // times as many for every turn without a sign of the knee, or as those that have their first token
 	usedLeast  = 0.25 // the part of a turn in which the limit must have kept streams waiting, to count as in use
 
 	elastic = 0.45 // the power of its own growth that throughput must grow by: a fifth for half as many streams again
@@ -128,6 +128,13 @@ type concurrency struct {
 	dipped   bool      // the limit was lowered to see what it changes
 	high     level     // the level before that
 	measured time.Time // the last such time
+
+	// The start.
+	starting bool    // no sign of a knee was ever seen: the limit rises with first tokens
+	seen     float64 // the highest limit at which streams were seen to their end
+	early    turn    // the first streams that ended
+	risen    bool    // it has risen, and no level has been seen to the end since
+	looking  bool    // the limit was lowered to see whether so many streams bring more, see look; high is what it was
 }
 
 func newConcurrency(most float64, start int, now time.Time) concurrency {
@@ -136,6 +143,7 @@ func newConcurrency(most float64, start int, now time.Time) concurrency {
 		first = float64(start)
 	}
 	return concurrency{
+		starting: start == 0, seen: firstLimit, // what was learned is where a knee was
 		most: most, limit: min(most, first), base: baseFirst, mean: baseFirst,
 		turn: turn{began: now}, patience: patienceLeast, growth: 1,
 	}
@@ -144,10 +152,11 @@ func newConcurrency(most float64, start int, now time.Time) concurrency {
 // fits says that one more stream may begin.
 func (c *concurrency) fits(inFlight int) bool { return inFlight < int(c.limit) }
 
-// pass lets time go by with so many streams in flight.
-func (c *concurrency) pass(d time.Duration, inFlight int) {
+// pass lets time go by with so many streams in flight, of which so many have their first token.
+func (c *concurrency) pass(d time.Duration, inFlight, talking int) {
 	s := d.Seconds()
 	c.turn.span += s
+	c.turn.silent += s * float64(inFlight-talking)
 	c.exposed += s * float64(inFlight)
 	if !c.fits(inFlight) {
 		c.turn.full += s
@@ -156,13 +165,18 @@ func (c *concurrency) pass(d time.Duration, inFlight int) {
 
 // set moves the limit, and begins a turn.
 func (c *concurrency) set(now time.Time, limit float64) {
+	c.move(now, limit)
+	c.exposed, c.ended = c.exposed/2, c.ended/2
+}
+
+// move is set, but forgets nothing of how long streams last.
+func (c *concurrency) move(now time.Time, limit float64) {
 	if limit = min(c.most, max(1, math.Floor(limit))); limit != c.limit {
 		c.from, c.odds, c.alarm = now, 0, false
 		c.mixed = now.Add(seconds(2 * c.lasts()))
 	}
 	c.limit = limit
 	c.turn = turn{began: now}
-	c.exposed, c.ended = c.exposed/2, c.ended/2
 }
 
 // learned is the limit worth keeping; 0: none was found.
@@ -170,7 +184,7 @@ func (c *concurrency) learned() int {
 	switch {
 	case c.knee == noKnee:
 		return 0
-	case c.dipped:
+	case c.dipped, c.looking:
 		return int(c.high.limit)
 	case c.stepped:
 		return int(c.good.limit)
@@ -247,6 +261,7 @@ func (c *concurrency) fall(now time.Time, limit float64, reason string) step {
 	c.trial, c.ends, c.overload, c.cohort = true, 0, 0, time.Time{}
 	c.last, c.odds = now, 0
 	c.stepped, c.dipped, c.alarm = false, false, false
+	c.settled()
 	c.set(now, limit)
 	return step{"shrink", reason, c.before, c.limit}
 }

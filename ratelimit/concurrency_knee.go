@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// begun notes the first token of a stream that began at t, with so many tokens of input, as one of so many streams.
-func (c *concurrency) begun(now, t time.Time, input float64, among int32) step {
+// begun notes the first token of a stream that began at t, with so many tokens of input, as one of so many streams; now so many have theirs.
+func (c *concurrency) begun(now, t time.Time, input float64, among int32, talking int) step {
 	wait := c.slope.learn(now.Sub(t).Seconds(), input)
 	w := &c.turn
 	if t.Before(w.began) {
@@ -19,10 +19,12 @@ func (c *concurrency) begun(now, t time.Time, input float64, among int32) step {
 		w.light++
 		w.lightly += wait
 	}
-	if !c.trial && !c.dipped && w.n < c.need() && math.Mod(w.n, early) == 0 {
-		return c.foresee(now)
+	if !c.trial && !c.dipped && !c.looking && w.n < c.need() && math.Mod(w.n, early) == 0 {
+		if s := c.foresee(now); s.action != "" {
+			return s
+		}
 	}
-	return step{}
+	return c.rise(now, float64(talking))
 }
 
 // foresee ends a turn early that shows a queue beyond doubt: a small service gives few first tokens to go by.
@@ -48,6 +50,9 @@ func (c *concurrency) foresee(now time.Time) step {
 func (c *concurrency) succeeded(now time.Time, f *flight, output int64) step {
 	s := c.note(now, f.began, 0)
 	c.ended++
+	if !f.first.IsZero() {
+		c.soonEnded(f.first.Sub(f.began).Seconds(), float64(output), now.Sub(f.first).Seconds())
+	}
 	w := &c.turn
 	w.done++
 	if !f.began.Before(w.began) {
@@ -88,7 +93,7 @@ func (c *concurrency) need() float64 {
 	switch {
 	case c.dipped || c.knee == byQueue:
 		return max(samples, faster*c.limit)
-	case c.knee == noKnee && c.limit < c.most:
+	case c.looking, c.knee == noKnee && c.limit < c.most:
 		return max(samplesFast, c.limit/2)
 	}
 	return max(samplesFast, faster*c.limit)
@@ -97,11 +102,12 @@ func (c *concurrency) need() float64 {
 // judge looks at the turn that is over, and moves the limit if there is reason to.
 func (c *concurrency) judge(now time.Time) step {
 	l := c.turn.level(c.limit)
-	if c.unloaded.n == 0 && c.turn.light > 0 {
-		c.unloaded = level{n: c.turn.light, mean: c.turn.lightly / c.turn.light, input: l.input}
-	}
+	c.compare(&l)
 	if c.dipped {
 		return c.surface(now, &l)
+	}
+	if c.looking {
+		return c.looked(now, &l)
 	}
 	if !l.used {
 		c.stepped = false // that cannot be judged
@@ -118,19 +124,36 @@ func (c *concurrency) judge(now time.Time) step {
 	if c.knee == noKnee || c.stepped {
 		if gain := c.gain(&l); gain < math.Pow(l.limit/c.paced.limit, elastic) {
 			limit := c.paced.limit
+			if c.risen && gain < asMuch {
+				c.ease(&l)
+				c.high = l
+				return c.deepen(now, limit)
+			}
 			if c.knee == noKnee || c.climbed {
 				limit = min(l.limit, max(limit, limit*gain*margin))
 			}
 			return c.back(now, bySpeed, limit, "more streams bring no more")
 		}
 	}
+	if c.risen && l.ends < samplesSpeed {
+		return step{} // first tokens alone tell nothing of a shared token rate: the turn goes on
+	}
 	if l.ends >= samplesSpeed && l.speed > 0 {
+		if c.blind(&l) {
+			return c.look(now, &l)
+		}
 		c.paced = l
 		if c.knee == bySpeed && !c.stepped {
 			if s := c.news(now, &l); s.action != "" {
 				return s
 			}
 		}
+	}
+	crowds := c.crowds(&l)
+	c.risen, c.seen = false, max(c.seen, l.limit)
+	if crowds {
+		c.set(now, c.limit)
+		return step{}
 	}
 	c.ease(&l)
 	return c.grow(now, &l)
@@ -146,7 +169,8 @@ func (c *concurrency) news(now time.Time, l *level) step {
 	case change > 1/slower:
 		c.next, c.held = now, l.speed
 	case change < slower:
-		c.next, c.patience, c.held = now, patienceLeast, 0
+		// So fast they are then; if they are not, the change had only begun.
+		c.next, c.patience, c.held = now, patienceLeast, c.held/margin
 		c.set(now, max(1, l.limit*change*margin))
 		return step{"shrink", "every stream is slower", l.limit, c.limit}
 	}
@@ -239,6 +263,7 @@ func (c *concurrency) back(now time.Time, k knee, limit float64, reason string) 
 		c.bad = from
 	}
 	c.knee, c.stepped, c.climbed, c.held = k, false, false, 0
+	c.settled()
 	c.set(now, limit)
 	return step{"shrink", reason, from, c.limit}
 }
@@ -258,7 +283,7 @@ func (c *concurrency) grow(now time.Time, l *level) step {
 			c.bad = 0
 		}
 	}
-	if c.limit >= c.most || l.share > c.base+aboveUsual+l.doubt || c.knee != noKnee && now.Before(c.next) {
+	if c.limit >= c.most || l.overloads(c.base) || c.knee != noKnee && now.Before(c.next) {
 		if c.knee == byQueue && now.Sub(c.measured) > remeasure {
 			return c.dive(now, l, 0, "what is an unloaded first token?")
 		}
@@ -321,6 +346,7 @@ func (c *concurrency) surface(now time.Time, l *level) step {
 		c.bad = h.limit
 	}
 	c.knee = byQueue
+	c.settled()
 	if q > 0.9*(h.limit-l.limit) && l.limit > 1 { // there may be more
 		return c.dive(now, l, l.limit/4, "first tokens come sooner with fewer streams")
 	}

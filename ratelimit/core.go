@@ -102,6 +102,7 @@ type core struct {
 	flights  []flight
 	idle     []uint32 // flights not in use
 	inFlight int
+	talking  int // and of them, those that have their first token
 	refused  int64
 
 	filled [causes]time.Duration // for how long a stated quota held everything back since the last refusal
@@ -192,7 +193,7 @@ func (c *core) account(now time.Time) {
 	if c.bound == byWorkers || c.bound == byConcurrency {
 		c.tokenPace.idles(d)
 	}
-	c.streams.pass(d, c.inFlight)
+	c.streams.pass(d, c.inFlight, c.talking)
 	c.filled[c.bound] += d
 	c.listen(now)
 	if !c.boundPaced || c.rivals.standsBack() {
@@ -362,6 +363,9 @@ func (c *core) take(now time.Time, id, gen uint32) (flight, bool) {
 	f.live = false
 	c.idle = append(c.idle, id)
 	c.inFlight--
+	if !f.first.IsZero() {
+		c.talking--
+	}
 	return *f, true
 }
 
@@ -406,7 +410,8 @@ func (c *core) firstToken(now time.Time, id, gen uint32) {
 	if f := &c.flights[id]; f.live && f.gen == gen && f.first.IsZero() {
 		c.account(now)
 		f.first = now
-		c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among))
+		c.talking++
+		c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among, c.talking))
 	}
 }
 

@@ -164,9 +164,19 @@
 // Provisioned capacity, and services that queue rather than refuse, have a knee: more streams in flight than that bring no more,
 // they only wait. The limit of streams looks for it, apart from the pace: a refusal says nothing here.
 //
-// It begins at 32 (or at what an earlier run learned) and is half as high again for each turn, the mean time of a stream, that
-// kept it in use and showed no knee; [Options].Concurrency bounds it. A limit that is not in use does not move. The signs of
-// a knee:
+// It begins at 32, or at what an earlier run learned, and [Options].Concurrency bounds it. While nothing was learned it is 1.8
+// times the streams that have their first token, if that is more: so it reaches the bound in the time of a few first tokens,
+// and not of a few streams. A stream that waits in a queue has no first token, and one that is refused gets none, so such
+// services stop the rise themselves, and 16 slots see nothing of it, for 1.8 times those are less than 32. Streams that share a
+// token rate all have their first token soon, so the rise ends at 16 times the streams of which some were seen to their end
+// (512 at first), and where it went past 64 before the speed of fewer streams was known, the limit looks back once: it is two
+// thirds of that for a turn, and goes back up if that brings less. If it brings as much (nine tenths) it is halved, and again,
+// until fewer bring less, and the knee is told from that. Where twice as many streams wait for their first token as would
+// without a queue (Little's law), and an eighth of the limit, it stays for a turn. The first sign of a knee, and overloads that
+// lower the limit, end the start.
+//
+// Besides, the limit is half as high again for each turn, the mean time of a stream, that kept it in use and showed no knee. A limit
+// that is not in use does not move. The signs of a knee:
 //
 //   - A queue. First tokens that come later than unloaded ones, times the streams served a second, are the streams that wait
 //     (Little's law). A tenth of an unloaded first token, and half a stream, is tolerated; three standard errors are noise. The
@@ -174,7 +184,7 @@
 //     a token of input adds is learned from neighbours and taken out. The limit goes back by those who wait.
 //   - No gain. If a fifth more streams or more bring less throughput than the 0.45th power of that (a fifth for half as many again),
 //     told from the tokens a second of one stream, they share a token rate. Of the streams at which it stopped growing 1.2 times
-//     as many are kept, and fewer as soon as each stream has become slower by a quarter.
+//     as many are kept, and fewer as soon as each stream has become slower by a quarter, again if they have not become as much faster.
 //   - Overloads (503, timeouts), if their share is above the usual, which is taken to be a tenth at first. After the limit
 //     was raised it goes back to where it was; else it falls to 0.7, or to the streams that are served if these are fewer, 0.35 at least.
 //
