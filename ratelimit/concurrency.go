@@ -152,11 +152,10 @@ func newConcurrency(most float64, start int, now time.Time) concurrency {
 // fits says that one more stream may begin.
 func (c *concurrency) fits(inFlight int) bool { return inFlight < int(c.limit) }
 
-// pass lets time go by with so many streams in flight, of which so many have their first token.
-func (c *concurrency) pass(d time.Duration, inFlight, talking int) {
+// pass lets time go by with so many streams in flight.
+func (c *concurrency) pass(d time.Duration, inFlight int) {
 	s := d.Seconds()
 	c.turn.span += s
-	c.turn.silent += s * float64(inFlight-talking)
 	c.exposed += s * float64(inFlight)
 	if !c.fits(inFlight) {
 		c.turn.full += s

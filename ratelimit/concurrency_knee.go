@@ -149,12 +149,7 @@ func (c *concurrency) judge(now time.Time) step {
 			}
 		}
 	}
-	crowds := c.crowds(&l)
 	c.risen, c.seen = false, max(c.seen, l.limit)
-	if crowds {
-		c.set(now, c.limit)
-		return step{}
-	}
 	c.ease(&l)
 	return c.grow(now, &l)
 }

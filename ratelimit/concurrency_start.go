@@ -13,7 +13,6 @@ const (
 	unlooked  = 2.0   // times the first limit are not looked back from
 	asMuch    = 1.1   // times the throughput is not more of it
 	deeper    = 2.0   // times fewer streams are tried then
-	crowded   = 8.0   // one of so many streams waits for its first token, besides twice those that would without a queue: a crowd
 )
 
 // rise raises the limit at the start, where so many streams have their first token: it takes some first tokens, and not some streams, to be what
@@ -44,13 +43,6 @@ func (c *concurrency) compare(l *level) {
 
 // settled ends the start: from now on there is a sign to go by.
 func (c *concurrency) settled() { c.starting, c.risen, c.looking = false, false, false }
-
-// crowds says of a level that first tokens alone have led to that far more streams wait for theirs than would without a queue (Little's law). Streams
-// that last long give few late first tokens to judge by, but these can be counted meanwhile. So can those that hang: it is a reason
-// to stay for a turn, no more.
-func (c *concurrency) crowds(l *level) bool {
-	return c.risen && c.unloaded.n > 0 && l.silent > 2*l.rate*c.unloaded.mean+l.limit/crowded
-}
 
 // soonEnded notes how fast one of the first streams was, in so many seconds after its first token. Where not all streams last long, this is a level to
 // compare more streams with, before a turn could tell.

@@ -18,7 +18,7 @@ func (o *outcomes) turns(n int, share func(limit float64) float64) {
 	for range n {
 		began, limit := o.now.Add(time.Millisecond), o.c.limit
 		o.now = o.now.Add(time.Second)
-		o.c.pass(time.Second, int(limit), int(limit))
+		o.c.pass(time.Second, int(limit))
 		for range int(limit) {
 			o.c.started(began)
 		}

@@ -17,7 +17,6 @@ type turn struct {
 	began             time.Time
 	span              float64 // seconds
 	full              float64 // and seconds in which no other could begin
-	silent            float64 // seconds of all streams that waited for their first token
 	starts, overloads float64 // streams that began, and overloads among them
 
 	done float64 // streams that ended in success, whenever they began
@@ -30,18 +29,17 @@ type turn struct {
 
 // A level is a turn in short: how the service does with so many streams.
 type level struct {
-	limit  float64
-	n      float64 // first tokens seen
-	mean   float64 // seconds to the first token
-	input  float64 // mean tokens of input of those
-	rate   float64 // streams that ended in success, a second
-	ends   float64 // streams seen from beginning to end,
-	out    float64 // and mean tokens of output of those
-	speed  float64 // tokens a second of one stream; 0: not known
-	share  float64 // of overloads among those that began,
-	doubt  float64 // and its standard error, at most
-	silent float64 // streams that waited for their first token, in the mean
-	used   bool    // the limit kept streams waiting
+	limit float64
+	n     float64 // first tokens seen
+	mean  float64 // seconds to the first token
+	input float64 // mean tokens of input of those
+	rate  float64 // streams that ended in success, a second
+	ends  float64 // streams seen from beginning to end,
+	out   float64 // and mean tokens of output of those
+	speed float64 // tokens a second of one stream; 0: not known
+	share float64 // of overloads among those that began,
+	doubt float64 // and its standard error, at most
+	used  bool    // the limit kept streams waiting
 }
 
 func (t *turn) level(limit float64) level {
@@ -50,7 +48,7 @@ func (t *turn) level(limit float64) level {
 		l.mean, l.input = t.wait/t.n, t.input/t.n
 	}
 	if t.span > 0 {
-		l.rate, l.used, l.silent = t.done/t.span, t.full >= usedLeast*t.span, t.silent/t.span
+		l.rate, l.used = t.done/t.span, t.full >= usedLeast*t.span
 	}
 	if t.decode > 0 {
 		l.speed, l.out = t.out/t.decode, t.out/t.ends

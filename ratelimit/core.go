@@ -193,7 +193,7 @@ func (c *core) account(now time.Time) {
 	if c.bound == byWorkers || c.bound == byConcurrency {
 		c.tokenPace.idles(d)
 	}
-	c.streams.pass(d, c.inFlight, c.talking)
+	c.streams.pass(d, c.inFlight)
 	c.filled[c.bound] += d
 	c.listen(now)
 	if !c.boundPaced || c.rivals.standsBack() {

@@ -171,9 +171,8 @@
 // token rate all have their first token soon, so the rise ends at 16 times the streams of which some were seen to their end
 // (512 at first), and where it went past 64 before the speed of fewer streams was known, the limit looks back once: it is two
 // thirds of that for a turn, and goes back up if that brings less. If it brings as much (nine tenths) it is halved, and again,
-// until fewer bring less, and the knee is told from that. Where twice as many streams wait for their first token as would
-// without a queue (Little's law), and an eighth of the limit, it stays for a turn. The first sign of a knee, and overloads that
-// lower the limit, end the start.
+// until fewer bring less, and the knee is told from that. The first sign of a knee, and overloads that lower the limit, end the
+// start.
 //
 // Besides, the limit is half as high again for each turn, the mean time of a stream, that kept it in use and showed no knee. A limit
 // that is not in use does not move. The signs of a knee:
