@@ -10,6 +10,7 @@ import (
 
 	"github.com/batchrun/batchrun/jobs/plan"
 	"github.com/batchrun/batchrun/jobs/price"
+	"github.com/batchrun/batchrun/jobs/spend"
 	"github.com/batchrun/batchrun/jobs/state"
 	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/pipeline/bedrock"
@@ -41,16 +42,14 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 		return nil, err
 	}
 	defer model.Close()
-	if spec.MaxCost > 0 {
-		if err := j.priceModel(model.Region(), model.Foundation()); err != nil {
-			return nil, err
-		}
-	}
 	opt, err := what.options(&spec, model)
 	if err != nil {
 		return nil, refuse(err)
 	}
 	work := plan.NewWorkload(float64(spec.TPM))
+	if work.Most, err = j.planMost(model, &opt); err != nil {
+		return nil, refuse(err)
+	}
 	reader, err := j.from.open("", false, env.Stdin, nil)
 	if err != nil {
 		return nil, refuse(err)
@@ -72,6 +71,30 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 		rep.Warnings = append(rep.Warnings, "--strict ends the run at the first refused line")
 	}
 	return rep, nil
+}
+
+// planMost is what a bound on spending would reserve for each request, by the very code that does; nil where neither a price nor a
+// bound asks for it.
+func (j *job) planMost(model *bedrock.Model, opt *plan.Options) (func(*pipeline.Request) (pipeline.Charge, error), error) {
+	count := spend.Options{Most: model.Most, Now: func() time.Time { return opt.Now }}
+	if opt.Prices != nil {
+		t := newTariff(&j.spec, opt.Prices)
+		err := t.find(model.Region(), model.Foundation(), opt.Now)
+		if err != nil && j.spec.MaxCost > 0 {
+			return nil, err
+		}
+		if err == nil {
+			count.Meter = t.at
+		}
+	}
+	if count.Meter == nil && j.spec.MaxTokensTotal == 0 {
+		return nil, nil //nolint:nilnil // nobody asks
+	}
+	ledger, err := spend.Open(count) // in memory
+	if err != nil {
+		return nil, err
+	}
+	return ledger.Most, nil
 }
 
 // weigh reads the input to its end.
@@ -102,9 +125,9 @@ func weigh(ctx context.Context, from pipeline.Source, model *bedrock.Model, work
 // options are what is expected and what it costs. All faults are told together.
 func (what PlanSpec) options(spec *Spec, model *bedrock.Model) (plan.Options, error) {
 	opt := plan.Options{
-		Model: spec.Model, Family: model.Family(), Region: model.Region(), Limits: limitsOf(spec, model.Foundation()),
+		Model: spec.Model, Family: model.Family(), Region: model.Region(), Tier: spec.ServiceTier, Latency: spec.PerformanceLatency, Limits: limitsOf(spec, model.Foundation()),
 		PriceFile: spec.Prices, ModelUnits: what.ModelUnits, Now: what.Now,
-		MaxCost: spec.MaxCost, MaxTokens: spec.MaxTokensTotal,
+		MaxCost: spec.MaxCost, MaxTokens: spec.MaxTokensTotal, CountsInput: spec.CountTokens,
 	}
 	if opt.Now.IsZero() {
 		opt.Now = time.Now()

@@ -37,6 +37,9 @@ func Run(ctx context.Context, spec Spec, env Env) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer j.from.forget()
+	if err := j.loadTariff(); err != nil {
+		return Outcome{}, refuse(err)
+	}
 	j.deadline, j.late = deadlineOf(spec.Deadline, time.Now())
 	if spec.Output == "-" {
 		return j.stream(ctx)
@@ -69,9 +72,6 @@ func newJob(spec Spec, env Env) (*job, error) {
 	}
 	j := &job{spec: spec, env: env, from: from, family: family, api: spec.API, printer: report.NewPrinter(env.Stderr, style)}
 	if from.template, j.template, err = loadTemplate(spec.Template); err != nil {
-		return nil, refuse(err)
-	}
-	if err := j.loadTariff(); err != nil {
 		return nil, refuse(err)
 	}
 	from.notice = j.printer.Note

@@ -29,11 +29,16 @@ func (j *job) loadTariff() error {
 	if err != nil {
 		return err
 	}
-	j.tariff = &tariff{
-		table: table, file: j.spec.Prices,
-		use: price.Use{ModelID: j.spec.Model, Tier: j.spec.ServiceTier, Latency: j.spec.PerformanceLatency},
-	}
+	j.tariff = newTariff(&j.spec, table)
 	return nil
+}
+
+// newTariff is what calls of a run cost by a table; its prices are still to be found.
+func newTariff(spec *Spec, table *price.Table) *tariff {
+	return &tariff{
+		table: table, file: spec.Prices,
+		use: price.Use{ModelID: spec.Model, Tier: spec.ServiceTier, Latency: spec.PerformanceLatency},
+	}
 }
 
 // priceModel finds the prices of the model, once its Region is known. Without a bound in money a table that has none is passed over.

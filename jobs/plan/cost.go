@@ -17,12 +17,18 @@ func (p *planner) cost(r *Report) *Cost {
 	if p.Prices == nil {
 		return nil
 	}
-	use := price.Use{ModelID: p.Model, Region: p.Region, At: p.Now}
+	use := price.Use{ModelID: p.Model, Region: p.Region, Tier: p.Tier, Latency: p.Latency, At: p.Now}
 	e, factor, ok := p.Prices.Find(use)
 	if !ok {
 		where := ""
 		if p.Region != "" {
 			where = " in " + p.Region
+		}
+		if p.Tier != "" {
+			where += ", tier " + p.Tier
+		}
+		if p.Latency != "" {
+			where += ", " + p.Latency + " latency"
 		}
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s has no price for %s%s: the cost is not told", p.PriceFile, p.Model, where))
 		return nil
@@ -55,8 +61,8 @@ func (p *planner) named(e *price.Entry) string {
 	return s
 }
 
-// bill is what all requests cost: as expected, and where every answer reaches its limit.
-func (p *planner) bill(e *price.Entry, factor float64) (expected, atMost price.Amount) {
+// bill is what all requests cost: as expected, and where every answer reaches its limit. Both go by estimates of the input.
+func (p *planner) bill(e *price.Entry, factor float64) (expected, longest price.Amount) {
 	draws := p.draws()
 	for i := range draws {
 		c := p.sample[i%len(p.sample)]
@@ -69,24 +75,30 @@ func (p *planner) bill(e *price.Entry, factor float64) (expected, atMost price.A
 		t.Output = float64(c.MaxTokens)
 		// What was read from a cache once may not be there again.
 		t.Input, t.CacheRead = t.Input+t.CacheRead, 0
-		atMost = atMost.Plus(e.Bill(t))
+		longest = longest.Plus(e.Bill(t))
 	}
 	all := factor * float64(p.requests) / float64(draws)
-	return expected.Times(all), atMost.Times(all)
+	return expected.Times(all), longest.Times(all)
 }
 
 func (p *planner) byToken(c *Cost, e *price.Entry, factor float64) {
-	expected, atMost := p.bill(e, factor)
+	expected, longest := p.bill(e, factor)
 	c.Input, c.Output = cents(expected.Input), cents(expected.Output)
 	c.CacheRead, c.CacheWrite = cents(expected.CacheRead), cents(expected.CacheWrite)
-	c.Total, c.AtMost = cents(expected.Total()), cents(max(atMost.Total(), expected.Total()))
+	c.Total, c.Longest = cents(expected.Total()), cents(max(longest.Total(), expected.Total()))
 	c.Low = cents(expected.Total() - p.spread*expected.Output)
-	c.High = cents(min(expected.Total()+p.spread*expected.Output, max(atMost.Total(), expected.Total())))
+	c.High = min(cents(expected.Total()+p.spread*expected.Output), c.Longest)
+	if p.w.ceiled() {
+		c.AtMost = math.Ceil(p.w.mostMoney/(price.Pico/1e6)) / 1e6 // never less than it is
+	}
 }
 
 // otherTiers tells what the same would cost elsewhere, where the table has a price.
 func (p *planner) otherTiers(c *Cost, use price.Use) {
 	for _, tier := range tiersShown {
+		if tier == p.Tier {
+			continue
+		}
 		use.Tier = tier
 		e, factor, ok := p.Prices.Find(use)
 		if !ok || !e.ByToken() {

@@ -30,6 +30,8 @@ type Options struct {
 	Model  string // as it is invoked
 	Family string
 	Region string
+	// Tier and Latency are what the run asks the service for; "" is its default. Their prices are told.
+	Tier, Latency string
 
 	// Limits are those of the run: quotas, burndown and concurrency.
 	Limits ratelimit.Options
@@ -40,7 +42,9 @@ type Options struct {
 	ModelUnits int          // of provisioned throughput; 0: 1
 	MaxCost    float64      // what the run may cost, in the table's currency; 0: any
 	MaxTokens  int64        // that the run may be billed; 0: any
-	Now        time.Time    // for prices that come into force
+	// CountsInput says that a run with a bound asks the service for the tokens of an input, whatever it is.
+	CountsInput bool
+	Now         time.Time // for prices that come into force
 
 	RepeatedIDs int64    // records whose id an earlier one has, about
 	Notes       []string // what else the user should know, before the warnings of the plan itself

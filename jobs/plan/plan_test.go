@@ -267,30 +267,30 @@ prices:
 		"what is certain has no range": {
 			workload(1_000, 0, 50, 200), "m",
 			Expect{Output: spread(t, "100")},
-			Cost{Total: 1_050, Low: 1_050, High: 1_050, AtMost: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
+			Cost{Total: 1_050, Low: 1_050, High: 1_050, Longest: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
 		},
 		"unknown answers cost the most they can": {
 			workload(1_000, 0, 50, 200), "m",
 			Expect{},
-			Cost{Total: 2_050, Low: 2_050, High: 2_050, AtMost: 2_050, Input: 50, Output: 2_000, Tiers: map[string]float64{"batch": 1_025}},
+			Cost{Total: 2_050, Low: 2_050, High: 2_050, Longest: 2_050, Input: 50, Output: 2_000, Tiers: map[string]float64{"batch": 1_025}},
 		},
 		// Uniform in 100±60 has a deviation of 60/√3; 1.2816 of it, over √1000 answers.
 		"a range where answers differ": {
 			workload(1_000, 0, 50, 200), "m",
 			Expect{Output: spread(t, "100±60")},
-			Cost{Total: 1_050, Low: 1_050 - 14.04, High: 1_050 + 14.04, AtMost: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
+			Cost{Total: 1_050, Low: 1_050 - 14.04, High: 1_050 + 14.04, Longest: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
 		},
 		// The mean of two rows may be off by 1.2816 of their deviation over √2.
 		"a wide range where few rows tell": {
 			workload(1_000, 0, 50, 200), "m",
 			Expect{Like: twoRows},
-			Cost{Total: 1_050, Low: 1_050 - 453.6, High: 1_050 + 453.6, AtMost: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
+			Cost{Total: 1_050, Low: 1_050 - 453.6, High: 1_050 + 453.6, Longest: 2_050, Input: 50, Output: 1_000, Tiers: map[string]float64{"batch": 525}},
 		},
 		"half of the requests have a long context": {
 			long, "m",
 			Expect{Output: spread(t, "100")},
 			Cost{
-				Total: 500*0.09 + 500*0.33 + 500*1 + 500*3, Low: 2_210, High: 2_210, AtMost: 45 + 165 + 500*2 + 500*6,
+				Total: 500*0.09 + 500*0.33 + 500*1 + 500*3, Low: 2_210, High: 2_210, Longest: 45 + 165 + 500*2 + 500*6,
 				Input: 45 + 165, Output: 2_000, Tiers: map[string]float64{"batch": 1_105},
 			},
 		},
@@ -298,7 +298,7 @@ prices:
 			workload(1_000, 0, 50, 200), "m",
 			Expect{Like: cached},
 			Cost{
-				Total: 5 + 3.5 + 20 + 1_000, Low: 1_028.5, High: 1_028.5, AtMost: 40 + 20 + 2_000,
+				Total: 5 + 3.5 + 20 + 1_000, Low: 1_028.5, High: 1_028.5, Longest: 40 + 20 + 2_000,
 				Input: 5, Output: 1_000, CacheRead: 35 * 0.1, CacheWrite: 10 * 2, Tiers: map[string]float64{"batch": 514.25},
 			},
 		},
@@ -429,7 +429,7 @@ func full() *Report {
 			Streams:   21.3, RequestsPerMinute: 268.7, TokensPerMinute: 397_999, FirstTokenSeconds: 0.812, TokensPerSecond: 61.2,
 		},
 		Cost: &Cost{
-			Currency: "USD", Total: 444.3, Low: 441.9, High: 446.7, AtMost: 6_256.2, Input: 112.2, Output: 332.1, CacheRead: 0.042, CacheWrite: 1.5,
+			Currency: "USD", Total: 444.3, Low: 441.9, High: 446.7, Longest: 6_256.2, AtMost: 9_331.5, Input: 112.2, Output: 332.1, CacheRead: 0.042, CacheWrite: 1.5,
 			Price: "prices.yaml:5, anthropic.claude-sonnet-4-5-*", Tiers: map[string]float64{"flex": 222.15, "batch": 222.15},
 			Provisioned: &ProvisionedCost{ModelUnits: 2, PerHour: 88, Hours: 6.2, Total: 545.76, PerMillionTokens: 8.75},
 			Reserved:    &ReservedCost{TokensPerMinute: 167_570, PerMonth: 16_757},
@@ -447,7 +447,7 @@ func TestGolden(t *testing.T) {
 	plainOne.Quota = Quota{Burndown: 1, Concurrency: 32}
 	plainOne.Duration = &Duration{Seconds: 4.31, Low: 4.31, High: 4.31, Counting: 4.31, Streams: 3, RequestsPerMinute: 41.7, TokensPerMinute: 27_888}
 	byToken := full()
-	byToken.Cost = &Cost{Currency: "EUR", Total: 0.0123, Low: 0.0123, High: 0.0123, AtMost: 12.5, Input: 0.0003, Output: 0.012, Price: "p.yaml:3, *"}
+	byToken.Cost = &Cost{Currency: "EUR", Total: 0.0123, Low: 0.0123, High: 0.0123, Longest: 12.5, Input: 0.0003, Output: 0.012, Price: "p.yaml:3, *"}
 	for name, r := range map[string]*Report{"full": full(), "nothing": empty, "plain": plainOne, "cheap": byToken} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, name+".txt", r.Text())
@@ -489,6 +489,11 @@ func TestWords(t *testing.T) {
 		{percent(0), "0%"},
 		{figure(9.994), "9.99"},
 		{figure(12), "12"},
+		{atMost(0.01241), "0.013"},
+		{atMost(0.0999), "0.10"},
+		{atMost(12.341), "12.35"},
+		{atMost(12.34), "12.34"},
+		{atMost(0), "0.00"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)

@@ -91,7 +91,10 @@ type Cost struct {
 	Total    float64 `json:"total"`
 	Low      float64 `json:"low"` // between these two it is in eight of ten cases
 	High     float64 `json:"high"`
-	AtMost   float64 `json:"atMost"` // where every answer reaches its max_tokens
+	Longest  float64 `json:"longest"` // where every answer reaches its max_tokens and nothing comes from a cache, inputs as estimated
+	// AtMost is what no run costs more than that sends each record once, as a bound on spending would reserve it: a token for each
+	// byte of a request. 0 where nobody can tell.
+	AtMost float64 `json:"atMost,omitempty"`
 
 	Input      float64 `json:"input"`
 	Output     float64 `json:"output"`
@@ -264,12 +267,18 @@ func (c *Cost) text(field func(name, format string, args ...any)) {
 		if low, high := money(c.Low), money(c.High); low != high {
 			s += fmt.Sprintf(", %s to %s in 8 of 10 cases", low, high)
 		}
-		field("cost", "%s, at most %s", s, money(c.AtMost))
+		if c.AtMost > 0 {
+			s += ", at most " + atMost(c.AtMost)
+		}
+		field("cost", "%s", s)
 		s = fmt.Sprintf("%s input + %s output", money(c.Input), money(c.Output))
 		if c.CacheRead+c.CacheWrite > 0 {
 			s += fmt.Sprintf(" + %s cache reads + %s cache writes", money(c.CacheRead), money(c.CacheWrite))
 		}
 		field("", "= %s", s)
+		if longest := money(c.Longest); longest != money(c.Total) {
+			field("", "%s where every answer reaches its max_tokens", longest)
+		}
 	}
 	for _, tier := range sortedKeys(c.Tiers) {
 		field("", "%s at the %s tier", money(c.Tiers[tier]), tier)

@@ -37,21 +37,38 @@ func (p *planner) warn(r *Report) {
 // warnBounds tells where a bound on spending stops the run before its end, or may: by then reservations are larger than answers, so that the
 // last of the bound is used by one stream after the other.
 func (p *planner) warnBounds(r *Report, say func(format string, args ...any)) {
-	against := func(name, verb, is string, allowed, expected, atMost float64, words func(float64) string) {
+	p.warnEndless(r, say)
+	against := func(name, verb, is string, allowed, expected, most float64, words, up func(float64) string) {
 		switch {
+		case allowed > 0 && expected > allowed && p.w.ceiled():
+			say("--%s %s stops the run before its end: it is expected to %s %s, at most %s", name, is, verb, words(expected), up(most))
 		case allowed > 0 && expected > allowed:
-			say("--%s %s stops the run before its end: it is expected to %s %s, at most %s", name, is, verb, words(expected), words(atMost))
-		case allowed > 0 && atMost > allowed:
-			say("--%s %s may stop the run before its end: it may %s up to %s", name, is, verb, words(atMost))
+			say("--%s %s stops the run before its end: it is expected to %s %s", name, is, verb, words(expected))
+		case allowed > 0 && p.w.ceiled() && most > allowed:
+			say("--%s %s may stop the run before its end: it may %s up to %s", name, is, verb, up(most))
 		}
 	}
 	if c := r.Cost; c != nil && c.Provisioned == nil {
-		words := func(v float64) string { return money(v) + " " + c.Currency }
-		against("max-cost", "cost", words(p.MaxCost), p.MaxCost, c.Total, c.AtMost, words)
+		in := func(text func(float64) string) func(float64) string {
+			return func(v float64) string { return text(v) + " " + c.Currency }
+		}
+		against("max-cost", "cost", in(money)(p.MaxCost), p.MaxCost, c.Total, c.AtMost, in(money), in(atMost))
 	}
 	tokens := func(v float64) string { return comma(int64(v)) }
-	in := p.inputs()
-	against("max-tokens-total", "take", comma(p.MaxTokens), float64(p.MaxTokens), in+float64(r.Tokens.Output.Total), in+float64(r.Tokens.MaxTokens.Total), tokens)
+	against("max-tokens-total", "take", comma(p.MaxTokens), float64(p.MaxTokens), p.inputs()+float64(r.Tokens.Output.Total), p.w.mostTokens, tokens, tokens)
+}
+
+// warnEndless tells of requests that have no upper bound: neither has the cost, and a run with a bound stops at the first of them.
+func (p *planner) warnEndless(r *Report, say func(format string, args ...any)) {
+	n, bounded := p.w.endless, p.MaxCost > 0 || p.MaxTokens > 0
+	if n == 0 || !bounded && (r.Cost == nil || r.Cost.Provisioned != nil) {
+		return
+	}
+	then := "how much the run costs at most is not known"
+	if bounded && !p.CountsInput {
+		then += ", and its bound stops it there"
+	}
+	say("%s: %v; so it is with %s of %s records: %s", p.w.endlessPlace, p.w.endlessWhy, comma(n), comma(p.requests), then)
 }
 
 // warnWaste tells of reservations that are far larger than what is used: while a request runs, nobody else has them.
@@ -107,6 +124,9 @@ func (p *planner) assume(r *Report) {
 	}
 	if p.read+p.write > 0 {
 		say("cache: %s of the input read, %s written for five minutes, as in %s", percent(p.read), percent(p.write), like.Path)
+	}
+	if r.Cost != nil && r.Cost.AtMost > 0 {
+		say("at most: a token for each byte of a request, and every answer as long as its max_tokens")
 	}
 	say("nothing of the quota is used by others, and no call fails")
 	if p.requests > keep {

@@ -25,6 +25,15 @@ func figure(v float64) string {
 	return words.Figure(v)
 }
 
+// atMost is an upper bound of money in words, its last digit rounded up: what is shown is never less than what is meant.
+func atMost(v float64) string {
+	digit := 0.01
+	if v > 0 && v < 0.1 {
+		digit = math.Pow10(-int(math.Ceil(1 - math.Log10(v)))) // two that mean something
+	}
+	return money(math.Ceil(v/digit-1e-6) * digit)
+}
+
 // bound is one of the ratelimit.BoundBy constants in words.
 func bound(what string) string {
 	switch what {

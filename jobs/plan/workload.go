@@ -21,6 +21,10 @@ const maxBody = 25_000_000
 
 // A Workload is what a run would send. It is not for concurrent use, and its size does not depend on how much it has seen.
 type Workload struct {
+	// Most tells what one request is billed at most, as [pipeline.Spending] does, and an error where nobody can tell; nil: upper
+	// bounds are not told. To be set before Add.
+	Most func(req *pipeline.Request) (pipeline.Charge, error)
+
 	refused  int64
 	refusals []Refusal
 	prompts  int64 // in the short form
@@ -35,6 +39,11 @@ type Workload struct {
 	overMinute int64 // requests that reserve more than a minute's quota
 	overPlace  string
 	perMinute  float64 // that quota; 0: none
+
+	mostMoney, mostTokens float64 // of all requests, in parts of [price.Pico] and in tokens
+	endless               int64   // requests of which nobody can tell the most
+	endlessPlace          string
+	endlessWhy            error
 }
 
 // A Refusal is a line that cannot be sent.
@@ -78,7 +87,28 @@ func (w *Workload) Add(req *pipeline.Request) {
 		w.overMinute++
 		w.overPlace = orElse(w.overPlace, req.Record.Place())
 	}
+	w.addMost(req)
 }
+
+// addMost takes in what a request is billed at most.
+func (w *Workload) addMost(req *pipeline.Request) {
+	if w.Most == nil {
+		return
+	}
+	c, err := w.Most(req)
+	if err != nil {
+		if w.endless == 0 {
+			w.endlessPlace, w.endlessWhy = req.Record.Place(), err
+		}
+		w.endless++
+		return
+	}
+	w.mostMoney += float64(c.Money)
+	w.mostTokens += float64(c.Input) + float64(c.Output)
+}
+
+// ceiled tells whether the most that all requests are billed is known.
+func (w *Workload) ceiled() bool { return w.Most != nil && w.endless == 0 }
 
 // Refuse counts a line that would become an error row without being sent.
 func (w *Workload) Refuse(rec *pipeline.Record, fault *pipeline.Fault) {
