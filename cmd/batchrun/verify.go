@@ -47,6 +47,9 @@ func tell(cmd *cobra.Command, output string, rep *state.VerifyReport) error {
 	if rep.RepeatedIDs > 0 {
 		fmt.Fprintf(out, "%d records have an id that an earlier one has; they are told apart by source and line\n", rep.RepeatedIDs)
 	}
+	if rep.Surplus > 0 {
+		fmt.Fprintf(out, "rows that no line needs: %d, in no figure of the last line\n", rep.Surplus)
+	}
 	read, left := rep.Records, rep.Left
 	if read < 0 { // the input is not there to be counted
 		read, left = rep.Succeeded+rep.Failed+rep.Rejected, 0

@@ -36,10 +36,13 @@ type VerifyOptions struct {
 // A VerifyReport is what [Verify] found.
 type VerifyReport struct {
 	Records   int64 // non-blank input lines; -1 where no input was given
-	Succeeded int64 // rows in the output
-	Failed    int64 // error rows of records that were sent
-	Rejected  int64 // error rows of lines that could not be
-	Left      int64 // lines without a row; -1 where no input was given
+	Succeeded int64 // lines with a row in the output
+	Failed    int64 // with an error row only, of a record that was sent
+	Rejected  int64 // with an error row only, as it could not be
+	Left      int64 // without a row; -1 where no input was given
+	// Surplus counts the rows that no line needs, and that are in no figure above: second rows of a line, and rows of lines that the
+	// input, or the journal, does not have. So Records are always Succeeded + Failed + Rejected + Left.
+	Surplus int64
 	// RepeatedIDs counts the records whose id an earlier record has. They are told apart by source and line.
 	RepeatedIDs int64
 
@@ -110,6 +113,8 @@ type verifier struct {
 	sources map[string]uint32
 	names   []string
 	found   []finding
+
+	results, errors int64 // rows that were read, whatever they are
 }
 
 // A finding is a difference at a line of the input. They come in the order of partitions and are told in that
@@ -145,13 +150,12 @@ func (v *verifier) run(ctx context.Context) error {
 	}
 	if v.p != nil {
 		want := v.p.counts()
-		if v.Succeeded != want.Succeeded {
-			v.differ("%s: %d rows, the journal counts %d", v.opt.Output, v.Succeeded, want.Succeeded)
+		if v.results != want.Succeeded {
+			v.differ("%s: %d rows, the journal counts %d", v.opt.Output, v.results, want.Succeeded)
 		}
-		if v.Failed+v.Rejected != want.Failed+want.Rejected {
-			v.differ("%s: %d rows, the journal counts %d", v.opt.Errors, v.Failed+v.Rejected, want.Failed+want.Rejected)
+		if v.errors != want.Failed+want.Rejected {
+			v.differ("%s: %d rows, the journal counts %d", v.opt.Errors, v.errors, want.Failed+want.Rejected)
 		}
-		v.Failed, v.Rejected = want.Failed, want.Rejected
 	}
 	if v.opt.Lines != nil {
 		v.Records, v.Left = 0, 0
@@ -234,8 +238,9 @@ func (v *verifier) readOutput(ctx context.Context) error {
 		parquet = v.spec.Frozen.Format == Parquet
 	}
 	row := func(place string, number int64, r *sinks.Row) error {
+		v.results++
 		if v.ordered() && !v.place(r, v.p.order.results, number) {
-			v.Succeeded++
+			v.Surplus++
 			v.differ("%s:%d: a result the journal does not count", place, number)
 			return nil
 		}
@@ -248,7 +253,7 @@ func (v *verifier) readOutput(ctx context.Context) error {
 		}
 		size := int64(-1)
 		if v.p != nil {
-			size = v.p.output.Size
+			size = v.counted(v.p.output)
 			v.checkMark(v.opt.Output, v.p.output)
 		}
 		return v.eachRow(ctx, v.opt.Output, size, func(number, _ int64, r *sinks.Row) error { return row(v.opt.Output, number, r) })
@@ -296,6 +301,15 @@ func isParquet(path string) (bool, error) {
 	var magic [4]byte
 	n, _ := file.Read(magic[:])
 	return string(magic[:n]) == "PAR1", nil
+}
+
+// counted is how much of a file is looked at. What is past its mark is no part of a run that goes on, as the next session sets it
+// aside; but one that is finished should have nothing there, so the rows are named.
+func (v *verifier) counted(mark sinks.Mark) int64 {
+	if v.Finished {
+		return -1
+	}
+	return mark.Size
 }
 
 // checkMark reports a file that is not as the journal left it.
@@ -348,7 +362,6 @@ func (v *verifier) eachRow(ctx context.Context, path string, size int64, f func(
 }
 
 func (v *verifier) result(place string, number int64, r *sinks.Row) error {
-	v.Succeeded++
 	switch {
 	case r.Error != nil:
 		v.differ("%s: %s:%d: an error row among the results", place, r.Source, r.Line)
@@ -367,7 +380,7 @@ func (v *verifier) result(place string, number int64, r *sinks.Row) error {
 func (v *verifier) readErrors(ctx context.Context) error {
 	size := int64(-1)
 	if v.p != nil {
-		size = v.p.errors.Size
+		size = v.counted(v.p.errors)
 		v.checkMark(v.opt.Errors, v.p.errors)
 	} else if !exists(v.opt.Errors) {
 		return nil // a copy of the output alone may have had none
@@ -375,15 +388,25 @@ func (v *verifier) readErrors(ctx context.Context) error {
 	return v.eachRow(ctx, v.opt.Errors, size, func(number, offset int64, r *sinks.Row) error {
 		place := fmt.Sprintf("%s:%d", v.opt.Errors, number)
 		if v.ordered() && !v.place(r, v.p.order.errors, number) {
-			v.Failed++
+			v.errors++
+			v.Surplus++
 			v.differ("%s: an error the journal does not count", place)
 			return nil
+		}
+		kind := kindFailed
+		if e := r.Error; e != nil && r.Attempts == 0 && e.ErrorCode == 0 && (e.ErrorType == pipeline.TypeInvalidRecord || e.ErrorType == pipeline.TypeRecordTooLarge) {
+			kind = kindRejected
 		}
 		if pos, ok := v.position(r); ok {
 			if v.p.roundOpen && offset < v.p.roundStart && v.p.again.Contains(uint64(pos)) {
 				return nil // the round has a newer row, and will drop this one when it closes
 			}
-			if !v.p.failed.Contains(uint64(pos)) && !v.p.rejected.Contains(uint64(pos)) {
+			switch { // rows of other programs do not tell one from the other
+			case v.p.failed.Contains(uint64(pos)):
+				kind = kindFailed
+			case v.p.rejected.Contains(uint64(pos)):
+				kind = kindRejected
+			default:
 				v.differ("%s: %s:%d: an error the journal does not count", place, r.Source, r.Line)
 			}
 		}
@@ -393,12 +416,8 @@ func (v *verifier) readErrors(ctx context.Context) error {
 		case r.ModelOutput != nil:
 			v.differ("%s: %s:%d: an error row with modelOutput", place, r.Source, r.Line)
 		}
-		if e := r.Error; e != nil && r.Attempts == 0 && e.ErrorCode == 0 && (e.ErrorType == pipeline.TypeInvalidRecord || e.ErrorType == pipeline.TypeRecordTooLarge) {
-			v.Rejected++
-		} else {
-			v.Failed++
-		}
-		return v.add(kindError, r.Source, r.Line, number, r.RecordID, r.HasID)
+		v.errors++
+		return v.add(kind, r.Source, r.Line, number, r.RecordID, r.HasID)
 	})
 }
 
@@ -465,7 +484,8 @@ const (
 const (
 	kindLine byte = iota
 	kindResult
-	kindError
+	kindFailed
+	kindRejected
 )
 
 func (v *verifier) add(kind byte, source string, line, number int64, id string, idKnown bool) error {
@@ -515,13 +535,13 @@ func (v *verifier) matchLine(keys [][]byte) {
 		rows = rows[1:]
 	}
 	lines := keys[:len(keys)-len(rows)]
+	v.count(lines, rows)
 	switch {
 	case len(lines) > 1:
 		v.differAt(keys[0], "%s: the input has this line %d times", where, len(lines))
 	case len(lines) == 0 && v.opt.Lines != nil:
 		v.differAt(keys[0], "%s: %s: a row for a line the input does not have", where, v.rowPlace(rows[0]))
 	case len(rows) == 0:
-		v.Left++
 		if v.p == nil || v.p.finished {
 			v.differAt(keys[0], "%s: no row", where)
 		}
@@ -536,9 +556,33 @@ func (v *verifier) matchLine(keys [][]byte) {
 	}
 }
 
+// count takes in what is there for one line: its first row counts, a result before an error, and what is more does not.
+func (v *verifier) count(lines, rows [][]byte) {
+	if v.opt.Lines != nil {
+		v.Left += int64(max(0, len(lines)-len(rows)))
+	}
+	needed := rows
+	if v.opt.Lines != nil {
+		needed = rows[:min(len(lines), len(rows))]
+	} else if len(rows) > 1 {
+		needed = rows[:1]
+	}
+	for _, row := range needed {
+		switch row[13] {
+		case kindResult:
+			v.Succeeded++
+		case kindFailed:
+			v.Failed++
+		case kindRejected:
+			v.Rejected++
+		}
+	}
+	v.Surplus += int64(len(rows) - len(needed))
+}
+
 func (v *verifier) rowPlace(key []byte) string {
 	name := v.opt.Output
-	if key[13] == kindError {
+	if key[13] != kindResult {
 		name = v.opt.Errors
 	}
 	return fmt.Sprintf("%s:%d", name, binary.BigEndian.Uint64(key[15:]))

@@ -36,22 +36,27 @@ func TestVerifyFinds(t *testing.T) {
 		edit  func([]byte) []byte
 		want  string // a difference without the state
 		total int64
+
+		surplus int64 // rows that no line needs
 	}{
-		"nothing":             {out, func(b []byte) []byte { return b }, "", 0},
-		"a row is gone":       {out, line(1, func([]byte) []byte { return nil }), "a.jsonl:2: no row", 1},
-		"a row twice":         {out, line(1, func(l []byte) []byte { return append(l, l...) }), "a.jsonl:2: DIR/out.jsonl:3: a second row, the first is DIR/out.jsonl:2", 1},
-		"an error is gone":    {errs, line(0, func([]byte) []byte { return nil }), "a.jsonl:3: no row", 1},
-		"another id":          {out, replace(`"recordId":"r1"`, `"recordId":"rX"`), "a.jsonl:2: DIR/out.jsonl:2: its recordId is not that of the line", 1},
-		"no id":               {out, replace(`"recordId":"r1"`, `"recordId":null`), "its recordId is not that of the line", 1},
-		"another line":        {out, replace(`"line":2`, `"line":99`), "a.jsonl:99: DIR/out.jsonl:2: a row for a line the input does not have", 2},
-		"another source":      {out, replace(`"source":"a.jsonl","line":2`, `"source":"z","line":2`), "z:2: DIR/out.jsonl:2: a row for a line the input does not have", 2},
-		"half a row":          {out, func(b []byte) []byte { return b[:len(b)-9] }, "DIR/out.jsonl:13: not a row", 2},
-		"without newline":     {out, func(b []byte) []byte { return b[:len(b)-1] }, "DIR/out.jsonl:13: the row is cut off", 2},
-		"no answer":           {out, replace(`"modelOutput":{"o":0},`, ``), "DIR/out.jsonl:1: a.jsonl:1: a result without modelOutput or text", 1},
-		"answer is no JSON":   {out, replace(`"modelOutput":{"o":0},`, `"modelOutput":{o:0},`), "modelOutput is not JSON", 1},
-		"error in results":    {out, replace(`"modelOutput":`, `"error":{},"modelOutput":`), "an error row among the results", 1},
-		"error without one":   {errs, replace(`"error":`, `"mistake":`), "an error row without error", 1},
-		"result among errors": {errs, replace(`"error":`, `"modelOutput":{},"error":`), "an error row with modelOutput", 1},
+		"nothing":             {out, func(b []byte) []byte { return b }, "", 0, 0},
+		"a row is gone":       {out, line(1, func([]byte) []byte { return nil }), "a.jsonl:2: no row", 1, 0},
+		"a row twice":         {out, line(1, func(l []byte) []byte { return append(l, l...) }), "a.jsonl:2: DIR/out.jsonl:3: a second row, the first is DIR/out.jsonl:2", 1, 1},
+		"the last row twice":  {out, func(b []byte) []byte { return append(b, b[bytes.LastIndexByte(b[:len(b)-1], '\n')+1:]...) }, "DIR/out.jsonl:14: a second row, the first is DIR/out.jsonl:13", 1, 1},
+		"all rows twice":      {out, func(b []byte) []byte { return append(b, b...) }, "a.jsonl:2: DIR/out.jsonl:15: a second row, the first is DIR/out.jsonl:2", 13, 13},
+		"an error twice":      {errs, line(0, func(l []byte) []byte { return append(l, l...) }), "a.jsonl:3: DIR/out.errors.jsonl:2: a second row, the first is DIR/out.errors.jsonl:1", 1, 1},
+		"an error is gone":    {errs, line(0, func([]byte) []byte { return nil }), "a.jsonl:3: no row", 1, 0},
+		"another id":          {out, replace(`"recordId":"r1"`, `"recordId":"rX"`), "a.jsonl:2: DIR/out.jsonl:2: its recordId is not that of the line", 1, 0},
+		"no id":               {out, replace(`"recordId":"r1"`, `"recordId":null`), "its recordId is not that of the line", 1, 0},
+		"another line":        {out, replace(`"line":2`, `"line":99`), "a.jsonl:99: DIR/out.jsonl:2: a row for a line the input does not have", 2, 1},
+		"another source":      {out, replace(`"source":"a.jsonl","line":2`, `"source":"z","line":2`), "z:2: DIR/out.jsonl:2: a row for a line the input does not have", 2, 1},
+		"half a row":          {out, func(b []byte) []byte { return b[:len(b)-9] }, "DIR/out.jsonl:13: not a row", 2, 0},
+		"without newline":     {out, func(b []byte) []byte { return b[:len(b)-1] }, "DIR/out.jsonl:13: the row is cut off", 2, 0},
+		"no answer":           {out, replace(`"modelOutput":{"o":0},`, ``), "DIR/out.jsonl:1: a.jsonl:1: a result without modelOutput or text", 1, 0},
+		"answer is no JSON":   {out, replace(`"modelOutput":{"o":0},`, `"modelOutput":{o:0},`), "modelOutput is not JSON", 1, 0},
+		"error in results":    {out, replace(`"modelOutput":`, `"error":{},"modelOutput":`), "an error row among the results", 1, 0},
+		"error without one":   {errs, replace(`"error":`, `"mistake":`), "an error row without error", 1, 0},
+		"result among errors": {errs, replace(`"error":`, `"modelOutput":{},"error":`), "an error row with modelOutput", 1, 0},
 	}
 	for name, tt := range tests {
 		for _, withState := range []bool{true, false} {
@@ -77,6 +82,15 @@ func TestVerifyFinds(t *testing.T) {
 					t.Errorf("OK %v, state %v, %d records:\n%s", v.OK(), v.State, v.Records, strings.Join(v.Differences, "\n"))
 				}
 				all := strings.ReplaceAll(strings.Join(v.Differences, "\n"), j.dir, "DIR")
+				if sum := v.Succeeded + v.Failed + v.Rejected + v.Left; sum != v.Records {
+					t.Errorf("%d records, but %d + %d + %d + %d left is %d", v.Records, v.Succeeded, v.Failed, v.Rejected, v.Left, sum)
+				}
+				if v.Surplus != tt.surplus {
+					t.Errorf("%d rows too many, want %d", v.Surplus, tt.surplus)
+				}
+				if tt.surplus > 0 && !strings.Contains(all, tt.want) {
+					t.Errorf("%q is not told:\n%s", tt.want, all)
+				}
 				if !withState && (!strings.Contains(all, tt.want) || v.Total != tt.total) {
 					t.Errorf("want %d differences, one is %q, got %d:\n%s", tt.total, tt.want, v.Total, all)
 				}
