@@ -9,5 +9,5 @@
 // A crash can tear the last line only: [Open] drops it, and the next append cuts it off. Damage before it
 // is [ErrCorrupt], and the error names the line. A line is at most [MaxEntry] long.
 //
-// Use [Open] to replay and append, [Replay] to only read.
+// Use [Open] to replay and append, [Replay] to only read, and [ReplayStrict] where an entry that is lost unseen costs money.
 package journal

@@ -45,16 +45,28 @@ func parseLine(line []byte) (entry []byte, reason string) {
 // length and the number of the whole lines: a torn last line is not an error and not part of it. path is for
 // errors only.
 func Replay(path string, r io.Reader, f func(line int64, entry []byte) error) (size, lines int64, err error) {
+	return replay(path, r, false, f)
+}
+
+// ReplayStrict is [Replay] for who would rather stop than lose an entry. A line goes out in one write and its newline last, so only what
+// follows the last newline is torn; a last line that has its newline, and does not fit, is damage like any other. Where zeros
+// are in it, it is torn all the same: a power cut leaves them in place of what was not written yet, and no entry has any.
+func ReplayStrict(path string, r io.Reader, f func(line int64, entry []byte) error) (size, lines int64, err error) {
+	return replay(path, r, true, f)
+}
+
+func replay(path string, r io.Reader, strict bool, f func(line int64, entry []byte) error) (size, lines int64, err error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	var buf []byte
-	bad := "" // of the line before, which is torn if it proves to be the last
+	bad := ""    // of the line before, which is torn if it proves to be the last
+	torn := true // and may be
 	for {
 		line, long, err := readLine(br, &buf)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return size, lines, err
 		}
 		eof := err != nil
-		if len(line) == 0 && eof {
+		if len(line) == 0 && eof && torn {
 			return size, lines, nil
 		}
 		if bad != "" {
@@ -64,13 +76,12 @@ func Replay(path string, r io.Reader, f func(line int64, entry []byte) error) (s
 		if eof { // no newline: torn
 			return size, lines, nil
 		}
-		if long {
-			bad = "the line is too long"
-			continue
-		}
 		entry, reason := parseLine(line)
+		if long {
+			reason = "the line is too long"
+		}
 		if reason != "" {
-			bad = reason
+			bad, torn = reason, !strict || bytes.IndexByte(line, 0) >= 0
 			continue
 		}
 		if f != nil {

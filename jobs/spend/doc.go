@@ -30,8 +30,9 @@
 //
 // A reservation is in the file, fsynced, before its call is sent; reservations that come at the same time share one fsync. What ended
 // without a charge cost nothing. Ends are written as they come and fsynced with the next reservation: one that is lost counts at its
-// reservation. On opening, and whenever it has grown by 16 MiB, the file is replaced by one that carries the sums. A torn last line is
-// dropped; damage before it is an error.
+// reservation. On opening, and whenever it has grown by 16 MiB, the file is replaced by one that carries the sums. What follows the last
+// newline is torn, and dropped; any other line that does not read is damage, and an error ([journal.ReplayStrict]). A file that tells of
+// less than the rows of the run was cut later: the rows count.
 //
 // A session without a bound writes nothing here. What it spent is then known from its rows only, which [Rows] tells.
 package spend

@@ -103,7 +103,7 @@ func (l *Ledger) replay() (begun *start, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	_, _, err = journal.Replay(l.opt.Path, f, func(_ int64, entry []byte) error {
+	_, _, err = journal.ReplayStrict(l.opt.Path, f, func(_ int64, entry []byte) error {
 		var e line
 		if err := json.Unmarshal(entry, &e); err != nil {
 			return fmt.Errorf("an entry of another version: %w", err)
@@ -176,12 +176,29 @@ func (l *Ledger) takeUp(begun *start) error {
 		l.opt.Notice(fmt.Sprintf("earlier sessions had no bound on spending: the %s tokens in their rows count as spent; failed calls, and answers that were cut before they were stored, are not known",
 			words.Count(tokens(c))))
 	}
+	l.atLeastRows()
 	if l.opt.Meter != nil {
 		// Which of the prices held for each call is not known any more: the dearest do.
 		l.known.Money = add(l.known.Money, l.meter().Most(l.unpriced.Input, l.unpriced.Output, true))
 		l.unpriced = pipeline.Charge{}
 	}
 	return nil
+}
+
+// atLeastRows counts what rows tell where the file tells less. Every answer was reserved durably before it was asked for, so no crash brings
+// that about: the file was cut.
+func (l *Ledger) atLeastRows() {
+	all, counted := l.opt.Rows.All, plus(l.known, l.unsure)
+	lost := pipeline.Charge{
+		Input:  max(0, all.InputTokens+all.CacheReadInputTokens+all.CacheWriteInputTokens-counted.Input),
+		Output: max(0, all.OutputTokens-counted.Output),
+	}
+	if tokens(lost) == 0 {
+		return
+	}
+	l.known, l.unpriced = plus(l.known, lost), plus(l.unpriced, lost)
+	l.opt.Notice(fmt.Sprintf("%s tells of less than the rows: %s tokens more count as spent, and calls that failed since are not known; was it cut, or put back from before?",
+		l.opt.Path, words.Count(tokens(lost))))
 }
 
 func without(a, b pipeline.Usage) pipeline.Usage {

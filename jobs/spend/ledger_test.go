@@ -222,16 +222,25 @@ func TestCutAtEveryByte(t *testing.T) {
 		if v, ok := least[cut]; ok {
 			want = v
 		}
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
-			t.Fatal(err)
+		tails := [][]byte{nil, {0, 0, 0}} // a power cut may leave zeros
+		if end := bytes.IndexByte(whole[cut:], '\n'); end > 0 {
+			tails = append(tails, append(make([]byte, end), '\n')) // and the end of a line whose middle was not written
 		}
-		next := &Ledger{opt: options(t, path), open: map[int64]pipeline.Charge{}} // as Open does before it writes, for the sake of time
-		if _, err := next.replay(); err != nil {
-			t.Fatalf("cut at byte %d: %v", cut, err)
+		for _, tail := range tails {
+			if err := os.WriteFile(path, append(bytes.Clone(whole[:cut]), tail...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			next := &Ledger{opt: options(t, path), open: map[int64]pipeline.Charge{}} // as Open does before it writes, for the sake of time
+			if _, err := next.replay(); err != nil {
+				t.Fatalf("cut at byte %d, then %d bytes: %v", cut, len(tail), err)
+			}
+			if s := next.Spent(); s.Money != want || s.ReservedMoney != 0 {
+				t.Fatalf("cut at byte %d, then %d bytes: %d are spent and %d reserved, want %d and none", cut, len(tail), s.Money, s.ReservedMoney, want)
+			}
 		}
-		if s := next.Spent(); s.Money != want || s.ReservedMoney != 0 {
-			t.Fatalf("cut at byte %d: %d are spent and %d reserved, want %d and none", cut, s.Money, s.ReservedMoney, want)
-		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if s := open(t, options(t, path)).Spent(); s.Money != want {
 		t.Errorf("%d are spent, want %d", s.Money, want)
@@ -251,9 +260,32 @@ func TestDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	damaged := bytes.Clone(whole)
-	damaged[bytes.IndexByte(whole, '\n')+12] ^= 1
-	for name, data := range map[string][]byte{"damaged": damaged, "empty": {}, "without its sums": whole[bytes.IndexByte(whole, '\n')+1:]} {
+	first := bytes.IndexByte(whole, '\n') + 1
+	second := first + bytes.IndexByte(whole[first:], '\n') + 1
+	changed := func(at int) []byte {
+		data := bytes.Clone(whole)
+		data[at] ^= 1
+		return data
+	}
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	damaged := map[string]string{ // and the line of it
+		"damaged in the middle":                 ":2:",
+		"damaged in its last line":              ":3:",
+		"cut inside a line in the middle":       ":2:",
+		"cut from inside a line to another":     ":2:",
+		"cut from inside a line to the newline": ":3:",
+		"one line and a half that is whole":     ":4:",
+	}
+	for name, data := range map[string][]byte{
+		"damaged in the middle":                 changed(first + 12),
+		"damaged in its last line":              changed(len(whole) - 5),
+		"cut inside a line in the middle":       join(whole[:first+20], whole[second:]),
+		"cut from inside a line to another":     join(whole[:first+20], whole[second+25:]),
+		"cut from inside a line to the newline": join(whole[:second+20], []byte("\n")),
+		"one line and a half that is whole":     join(whole, whole[first:first+20], []byte("\n")),
+
+		"empty": {}, "without its sums": whole[first:],
+	} {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -261,8 +293,8 @@ func TestDamaged(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if name == "damaged" && !errors.Is(err, journal.ErrCorrupt) {
-			t.Errorf("%s: %v, want %v", name, err, journal.ErrCorrupt)
+		if place := damaged[name]; place != "" && (!errors.Is(err, journal.ErrCorrupt) || !strings.Contains(err.Error(), path+place)) {
+			t.Errorf("%s: %v, want %v in %s", name, err, journal.ErrCorrupt, place)
 		}
 		if after, _ := os.ReadFile(path); !bytes.Equal(after, data) {
 			t.Errorf("%s: the file was changed", name)
@@ -275,6 +307,46 @@ func TestDamaged(t *testing.T) {
 	other.Currency = "EUR"
 	if _, err := Open(other); err == nil || !strings.Contains(err.Error(), "USD") {
 		t.Errorf("in another currency: %v", err)
+	}
+}
+
+// A file that was cut in its middle, with all that came after, reads like one whose end is torn. It has less than the rows then, and
+// these count; a file that is as a crash leaves it never has.
+func TestLessThanTheRows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	l := open(t, options(t, path))
+	for range 4 {
+		reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 40, OutputTokens: 10}))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(whole, []byte("\n")) // the sums, then the reservation and the end of each call
+	upTo := func(n int) []byte { return append(bytes.Join(lines[:n], nil), lines[n][:20]...) }
+	rows := pipeline.Usage{InputTokens: 100, OutputTokens: 40, CacheReadInputTokens: 60}
+	for name, tt := range map[string]struct {
+		data          []byte
+		money, tokens int64 // of money micro
+		said          string
+	}{
+		"whole":                       {whole, 4 * (40*3 + 10*15), 200, ""},
+		"its last end lost":           {upTo(8), 3*(40*3+10*15) + askMoney/micro, 350, ""},
+		"cut in the middle of a line": {upTo(3), 40*3 + 10*15 + 120*6 + 30*15, 200, "150 tokens more"},
+	} {
+		if err := os.WriteFile(path, tt.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		o := options(t, path)
+		o.Rows.All = rows
+		o.Notice = func(s string) { said += s }
+		if s := open(t, o).Spent(); s.Money != tt.money*micro || s.Tokens != tt.tokens || !strings.Contains(said, tt.said) || (said == "") != (tt.said == "") {
+			t.Errorf("%s: %d micro and %d tokens are spent, want %d and %d; said: %q", name, s.Money/micro, s.Tokens, tt.money, tt.tokens, said)
+		}
 	}
 }
 
