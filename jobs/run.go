@@ -348,6 +348,7 @@ func (j *job) lookup(ctx context.Context, opt *bedrock.Options) error {
 // connect makes the model and resolves its credentials.
 func (j *job) connect(ctx context.Context) error {
 	opt := j.modelOptions(j.printer.Note)
+	opt.WarnCost = j.printer.Warn
 	if err := j.lookup(ctx, &opt); err != nil {
 		return err
 	}
@@ -373,11 +374,13 @@ func (j *job) work(ctx context.Context) (Outcome, error) {
 	for _, note := range j.state.Notes() {
 		j.printer.Note(note)
 	}
-	if changed := j.changed(); changed != "" {
+	if changed, costs := j.changed(); costs {
+		j.printer.Warn("changed since the last session: " + changed)
+	} else if changed != "" {
 		j.printer.Note("changed since the last session: " + changed)
 	}
 	if j.spec.Fresh && j.bounded() {
-		j.printer.Note("--fresh: what the run before has spent does not count any more")
+		j.printer.Warn("--fresh: what the run before has spent does not count any more")
 	}
 	if note := j.diskNote(); note != "" {
 		j.printer.Note(note)
@@ -405,20 +408,25 @@ func (j *job) checkStrictly(r *reader) {
 	}
 }
 
-// changed names the settings that are not what they were in the session before: they may change, and are told.
-func (j *job) changed() string {
+// costly are the settings that say what a call costs, and how much all of them may.
+var costly = []string{"max-cost", "max-tokens-total", "prices", "service-tier", "performance-config-latency"}
+
+// changed names the settings that are not what they were in the session before: they may change, and are told. costs tells whether one
+// of them is about money.
+func (j *job) changed() (text string, costs bool) {
 	sessions := j.state.Sessions()
 	if len(sessions) < 2 {
-		return ""
+		return "", false
 	}
 	before, now := sessions[len(sessions)-2].Settings, sessions[len(sessions)-1].Settings
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		if before[name] != now[name] {
 			parts = append(parts, fmt.Sprintf("--%s %q, was %q", name, now[name], before[name]))
+			costs = costs || slices.Contains(costly, name)
 		}
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, "; "), costs
 }
 
 // hashesFirst makes the hashes of the lines read durable before their records count.

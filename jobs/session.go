@@ -118,7 +118,7 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	end := s.ending(err)
 	if s.ledger != nil {
 		if err := s.ledger.Close(); err != nil { // what is lost counts at its reservation
-			s.printer.Note(fmt.Sprintf("what the last calls have cost could not be noted, and counts as the most they may have: %v", err))
+			s.printer.Warn(fmt.Sprintf("what the last calls have cost could not be noted, and counts as the most they may have: %v", err))
 		}
 	}
 	if failure := s.keep(ctx, err == nil || end.finishes, end.code); failure != nil {

@@ -228,7 +228,7 @@ var settings = []setting{
 	},
 	{
 		name: "progress", at: func(s *Spec) any { return &s.Progress },
-		help: "`style` of progress on standard error", words: []string{"auto", "bar", "plain", "json", "none"},
+		help: "`style` of progress on standard error; what concerns the cost of the run is said with none too", words: []string{"auto", "bar", "plain", "json", "none"},
 	},
 	{
 		name: "metrics-addr", at: func(s *Spec) any { return &s.MetricsAddr },

@@ -53,7 +53,7 @@ func (j *job) priceModel(region, foundation string) error {
 	case j.spec.MaxCost > 0:
 		return refuse(err)
 	}
-	j.printer.Note(fmt.Sprintf("money is not counted: %v", err))
+	j.printer.Warn(fmt.Sprintf("money is not counted: %v", err))
 	j.tariff = nil
 	return nil
 }
@@ -148,7 +148,7 @@ func (j *job) openLedger() (*spend.Ledger, error) {
 	}
 	opt := spend.Options{
 		MaxMoney: pico(j.spec.MaxCost), MaxTokens: j.spec.MaxTokensTotal,
-		Most: j.model.Most, Counting: j.spec.CountTokens, Notice: j.printer.Note,
+		Most: j.model.Most, Counting: j.spec.CountTokens, Notice: j.printer.Warn,
 	}
 	if j.tariff != nil {
 		opt.Currency, opt.Meter = j.tariff.table.Currency, j.tariff.at

@@ -21,7 +21,7 @@ const (
 	StyleBar   Style = "bar"   // one line, redrawn five times a second
 	StylePlain Style = "plain" // a line at the start, every 30 s, at the end
 	StyleJSON  Style = "json"  // the same as JSON lines
-	StyleNone  Style = "none"
+	StyleNone  Style = "none"  // warnings only
 )
 
 // ParseStyle finds a style by its name.
@@ -51,8 +51,8 @@ type Printer struct {
 	width func() int
 
 	mu     sync.Mutex // of the fields below; not held while writing
-	notes  []string
-	lost   int
+	notes  []message
+	lost   int // of notes; a warning always has its place
 	active bool
 	wake   chan struct{}
 
@@ -60,6 +60,12 @@ type Printer struct {
 
 	writing sync.Mutex // of failed and out
 	failed  bool
+}
+
+// A message is a line for a person.
+type message struct {
+	text    string
+	warning bool
 }
 
 // NewPrinter shows progress on out, which is a terminal if it is an [os.File] that is one.
@@ -113,17 +119,25 @@ func (p *Printer) Run(view func() View, done <-chan struct{}) {
 // Note prints a line for a person, without waiting for it while Run is active. In [StyleJSON] it is an
 // object with the event "note", in [StyleNone] nothing.
 func (p *Printer) Note(text string) {
-	if p.style == StyleNone {
-		return
+	if p.style != StyleNone {
+		p.say(message{text: text})
 	}
+}
+
+// Warn is Note for what may cost the user money: it is printed in every style, as the progress that one can do without is another
+// thing. Other programs do the same: the AWS CLI's --only-show-errors shows warnings too, and curl's --no-progress-meter keeps
+// them (https://curl.se/docs/manpage.html). In [StyleJSON] its event is "warning".
+func (p *Printer) Warn(text string) { p.say(message{text, true}) }
+
+func (p *Printer) say(m message) {
 	p.mu.Lock()
 	if !p.active {
 		p.mu.Unlock()
-		p.write(p.note(text) + "\n")
+		p.write(p.line(m) + "\n")
 		return
 	}
-	if len(p.notes) < maxQueued {
-		p.notes = append(p.notes, text)
+	if m.warning || len(p.notes) < maxQueued {
+		p.notes = append(p.notes, m)
 	} else {
 		p.lost++
 	}
@@ -182,26 +196,30 @@ func (p *Printer) flush() {
 		p.drawn = false // to be drawn again below them
 		b.WriteString(eraseLine)
 	}
-	for _, text := range notes {
-		b.WriteString(p.note(text) + "\n")
+	for _, m := range notes {
+		b.WriteString(p.line(m) + "\n")
 	}
 	if lost > 0 {
-		b.WriteString(p.note(fmt.Sprintf("%d more messages were not shown", lost)) + "\n")
+		b.WriteString(p.line(message{text: fmt.Sprintf("%d more messages were not shown", lost)}) + "\n")
 	}
 	p.write(b.String())
 }
 
-func (p *Printer) note(text string) string {
+func (p *Printer) line(m message) string {
 	if p.style == StyleJSON {
+		event := "note"
+		if m.warning {
+			event = "warning"
+		}
 		b, err := json.Marshal(struct {
 			Event string `json:"event"`
 			Text  string `json:"text"`
-		}{"note", text})
+		}{event, m.text})
 		if err == nil {
 			return string(b)
 		}
 	}
-	return "batchrun: " + plain(text, 2000)
+	return "batchrun: " + plain(m.text, 2000)
 }
 
 func (p *Printer) show(view func() View) {

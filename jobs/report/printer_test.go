@@ -120,6 +120,33 @@ func TestPrinterNone(t *testing.T) {
 	})
 }
 
+// What may cost money is said in every style, also where nobody wants to see the progress.
+func TestPrinterWarns(t *testing.T) {
+	for style, want := range map[Style]string{
+		StyleNone:  "batchrun: before\nbatchrun: meanwhile\nbatchrun: after\n",
+		StylePlain: "batchrun: meanwhile\n",
+		StyleBar:   "batchrun: meanwhile\n",
+		StyleJSON:  `{"event":"warning","text":"meanwhile"}` + "\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			p := NewPrinter(&out, style)
+			p.Warn("before")
+			show(t, p, time.Second, func() {
+				for range maxQueued + 1 {
+					p.Note("a note")
+				}
+				p.Warn("meanwhile")
+			})
+			p.Warn("after")
+			got := out.String()
+			if !strings.Contains(got, want) || style == StyleNone && got != want {
+				t.Errorf("%s: ends with %q, want %q", style, got[max(0, len(got)-400):], want)
+			}
+		})
+	}
+}
+
 // A terminal that is gone ends the progress and nothing else.
 func TestPrinterThatCannotWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -87,11 +87,11 @@ func (m *Model) warnNoLimit() {
 		return
 	}
 	if m.api == ConverseStream {
-		m.warn("limit", fmt.Sprintf("modelInput without %s: the model may answer as long as it can; %d tokens are reserved for its answer",
+		m.warnCost("limit", fmt.Sprintf("modelInput without %s: the model may answer as long as it can; %d tokens are reserved for its answer",
 			m.family.limitKey, m.family.defaultLimit))
 		return
 	}
-	m.warn("limit", fmt.Sprintf("modelInput without %s: the family's default of %d tokens is reserved for its answer",
+	m.warnCost("limit", fmt.Sprintf("modelInput without %s: the family's default of %d tokens is reserved for its answer",
 		m.family.limitKey, m.family.defaultLimit))
 }
 

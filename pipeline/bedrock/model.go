@@ -106,11 +106,22 @@ func (m *Model) Connections() int64 { return m.http.dials.Load() }
 func (m *Model) Close() { m.http.tr.CloseIdleConnections() }
 
 // warn tells the user something once for each subject.
-func (m *Model) warn(subject, message string) {
-	if m.opts.Warn == nil {
+func (m *Model) warn(subject, message string) { m.tell(m.opts.Warn, subject, message) }
+
+// warnCost is warn for what may cost money.
+func (m *Model) warnCost(subject, message string) {
+	if m.opts.WarnCost == nil {
+		m.warn(subject, message)
+		return
+	}
+	m.tell(m.opts.WarnCost, subject, message)
+}
+
+func (m *Model) tell(whom func(string), subject, message string) {
+	if whom == nil {
 		return
 	}
 	if _, before := m.warned.LoadOrStore(subject, true); !before {
-		m.opts.Warn(message)
+		whom(message)
 	}
 }

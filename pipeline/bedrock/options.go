@@ -44,6 +44,8 @@ type Options struct {
 	// Warn is told, once each, what the user should know but no error reports. It may be called from
 	// any goroutine; nil means not to.
 	Warn func(string)
+	// WarnCost is told in place of Warn what may make answers dearer than the user thinks; nil: Warn is.
+	WarnCost func(string)
 
 	// IgnoreEnvironment reads neither AWS_* variables nor shared configuration files, and signs with
 	// the key below: for a rehearsal against a local endpoint. Region and EndpointURL must be given.
