@@ -387,6 +387,43 @@ var assemblies = map[string]assembly{
 	"claude, cut off before it began": {
 		family: "claude", stream: claudeStream[:2], fault: pipeline.TypeTruncatedStream,
 	},
+	// A blocked call may be answered by the body that InvokeModel returns for it, in one chunk, which has neither reason nor counts.
+	"claude: blocked, in the form of a body": {
+		family: "claude",
+		stream: []string{`{"type":"message","role":"assistant","content":[{"text":"Not \"here\".","type":"text"}],"amazon-bedrock-guardrailAction":"INTERVENED","amazon-bedrock-trace":{"guardrail":{"actionReason":"` + strings.Repeat("long ", 2000) + `"}}}`},
+		want:   `{"type":"message","role":"assistant","content":[{"text":"Not \"here\".","type":"text"}]}`,
+		text:   `Not "here".`, stop: "guardrail_intervened",
+	},
+	"claude: blocked, in the form of a body that has a reason": {
+		family: "claude",
+		stream: []string{`{"id":"m","type":"message","role":"assistant","content":[{"type":"text","text":"Sorry."}],"stop_reason":"end_turn","usage":{"input_tokens":7.0,"output_tokens":0.0},"amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		want:   `{"id":"m","type":"message","role":"assistant","content":[{"type":"text","text":"Sorry."}],"stop_reason":"end_turn","usage":{"input_tokens":7,"output_tokens":0}}`,
+		text:   "Sorry.", stop: "end_turn",
+	},
+	"claude: a body that no guardrail has blocked": {
+		family: "claude", stream: []string{`{"type":"message","role":"assistant","content":[{"type":"text","text":"Sorry."}],"stop_reason":"end_turn","amazon-bedrock-guardrailAction":"NONE"}`},
+		fault: pipeline.TypeTruncatedStream,
+	},
+	"nova: blocked, in the form of a body": {
+		family: "nova", stream: []string{`{"output":{"message":{"content":[{"text":"Sorry."}],"role":"assistant"}},"stopReason":"guardrail_intervened","amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		want: `{"output":{"message":{"content":[{"text":"Sorry."}],"role":"assistant"}},"stopReason":"guardrail_intervened"}`,
+		text: "Sorry.", stop: "guardrail_intervened",
+	},
+	"titan: blocked, in the form of a body": {
+		family: "titan", stream: []string{`{"inputTextTokenCount":4.0,"results":[{"tokenCount":3.0,"outputText":"Sorry.","completionReason":null}],"amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		want: `{"inputTextTokenCount":4,"results":[{"tokenCount":3.0,"outputText":"Sorry.","completionReason":null}]}`,
+		text: "Sorry.", stop: "guardrail_intervened",
+	},
+	"chat: blocked, in the form of a body": {
+		family: "qwen", stream: []string{`{"choices":[{"index":0.0,"message":{"role":"assistant","content":"Sorry."},"finish_reason":null}],"amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		want: `{"choices":[{"index":0,"message":{"role":"assistant","content":"Sorry."},"finish_reason":null}]}`,
+		text: "Sorry.", stop: "guardrail_intervened",
+	},
+	"generic: blocked, in the form of Claude's body": {
+		family: "generic", stream: []string{`{"type":"message","role":"assistant","content":[{"type":"text","text":"Sorry."}],"amazon-bedrock-guardrailAction":"INTERVENED"}`},
+		want: `{"type":"message","role":"assistant","content":[{"type":"text","text":"Sorry."}]}`,
+		text: "Sorry.", stop: "guardrail_intervened",
+	},
 	"a guardrail's word may be escaped": {
 		family: "llama", stream: []string{`{"generation":"Sorry.","prompt_token_count":null,"generation_token_count":null,"stop_reason":null,"amazon-bedrock-guardrailAction":"INTER\u0056ENED"}`},
 		want: `{"generation":"Sorry.","prompt_token_count":null,"generation_token_count":null,"stop_reason":null}`,

@@ -47,7 +47,7 @@
 // in chat completions, since most of these models send none.
 //
 // An answer that a guardrail put in place of a model's has neither a terminal event nor a reason. It is one chunk, which says so, and
-// whole where it ends; a stream of several chunks needs its terminal event, or the service's metrics once a guardrail has acted.
+// whole where it ends, in the form of the family's chunks or of its body; a stream of several chunks needs its terminal event, or the service's metrics once a guardrail has acted.
 //
 // Converse has one format for all of them, and two events that prove an answer whole: messageStop and metadata. What a
 // record asks for is sent as it stands there; [Tuning] adds only what it does not say.

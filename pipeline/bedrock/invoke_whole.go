@@ -169,37 +169,9 @@ type wholeBody struct {
 
 // readWhole reads a body. Most families' chunks are of the form of their bodies, and their assemblers read a body as an only chunk.
 func (st *stream) readWhole(body object) (said wholeAnswer, err error) {
-	usage := parseObject(body.get("usage"))
 	isMessage := st.family.name == claude.name && body.get("completion") == nil
 	if isMessage || st.family.name == nova.name || st.family.name == titan.name {
-		var in wholeBody
-		if err := json.Unmarshal(body.append(nil), &in); err != nil {
-			return said, err
-		}
-		var text strings.Builder
-		for _, block := range in.Content {
-			if block.Type == "text" {
-				text.WriteString(block.Text)
-			}
-		}
-		for _, block := range in.Output.Message.Content {
-			text.WriteString(block.Text)
-		}
-		said.stopReason = in.ClaudeStop + in.NovaStop // one of them
-		said.usage = pipeline.Usage{
-			InputTokens:           usage.first("input_tokens", "inputTokens"),
-			OutputTokens:          usage.first("output_tokens", "outputTokens"),
-			CacheReadInputTokens:  usage.first("cache_read_input_tokens", "cacheReadInputTokenCount", "cacheReadInputTokens"),
-			CacheWriteInputTokens: usage.first("cache_creation_input_tokens", "cacheWriteInputTokenCount", "cacheWriteInputTokens"),
-		}
-		for _, r := range in.Results {
-			text.WriteString(r.Text)
-			said.stopReason = r.Stop
-			said.usage.InputTokens = int64(in.TitanInput)
-			said.usage.OutputTokens += int64(r.Tokens)
-		}
-		said.text, said.ended = text.String(), said.stopReason != ""
-		return said, nil
+		return readBody(body)
 	}
 	sg, err := st.assemble(body.append(nil))
 	if err != nil {
@@ -209,6 +181,54 @@ func (st *stream) readWhole(body object) (said wholeAnswer, err error) {
 	ans := st.asm.finish(&metrics{})
 	said.stopReason, said.usage = ans.stopReason, ans.usage
 	return said, nil
+}
+
+// readBody reads a body of the families whose chunks are of another form.
+func readBody(body object) (said wholeAnswer, err error) {
+	var in wholeBody
+	if err := json.Unmarshal(body.append(nil), &in); err != nil {
+		return said, err
+	}
+	var text strings.Builder
+	for _, block := range in.Content {
+		if block.Type == "text" {
+			text.WriteString(block.Text)
+		}
+	}
+	for _, block := range in.Output.Message.Content {
+		text.WriteString(block.Text)
+	}
+	said.stopReason = in.ClaudeStop + in.NovaStop // one of them
+	usage := parseObject(body.get("usage"))
+	said.usage = pipeline.Usage{
+		InputTokens:           usage.first("input_tokens", "inputTokens"),
+		OutputTokens:          usage.first("output_tokens", "outputTokens"),
+		CacheReadInputTokens:  usage.first("cache_read_input_tokens", "cacheReadInputTokenCount", "cacheReadInputTokens"),
+		CacheWriteInputTokens: usage.first("cache_creation_input_tokens", "cacheWriteInputTokenCount", "cacheWriteInputTokens"),
+	}
+	for _, r := range in.Results {
+		text.WriteString(r.Text)
+		said.stopReason = r.Stop
+		said.usage.InputTokens = int64(in.TitanInput)
+		said.usage.OutputTokens += int64(r.Tokens)
+	}
+	said.text, said.ended = text.String(), said.stopReason != ""
+	return said, nil
+}
+
+// blockedBody is a guardrail's answer whose only chunk is no event of a stream, but the body that InvokeModel returns for a blocked
+// call; ok is false where no text is in it. That of Claude has a message without reason and counts, as the log of a call in
+// https://github.com/panther-labs/panther-analysis/blob/main/rules/aws_bedrock_rules/aws_bedrockmodelinvocation_guardrailintervened.yml shows.
+func (st *stream) blockedBody() (output []byte, said wholeAnswer, ok bool) {
+	if !st.sum.intervened || st.chunks != 1 || st.content {
+		return nil, said, false
+	}
+	body := parseObject(st.first)
+	said, err := readBody(body)
+	if err != nil || said.text == "" {
+		return nil, said, false
+	}
+	return appendCounts(nil, withoutBedrocks(st.first, body)), said, true
 }
 
 // The headers by which the service says how it has answered. Those of its counts are not in the API's model.

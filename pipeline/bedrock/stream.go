@@ -30,10 +30,13 @@ type stream struct {
 	converse bool
 	event    string // of Converse, the type of the event at hand
 	chunks   int
-	first    []byte // the first of them, if it is short
+	first    []byte // the first of them, if it is no longer than firstMax
 	content  bool   // content of any kind has come
 	whole    bool   // the terminal event has come
 }
+
+// firstMax is more than any chunk has that is an answer of a guardrail's own, its trace included.
+const firstMax = 1 << 20
 
 func newStream() *stream { return &stream{frames: eventstream.NewDecoder(nil)} }
 
@@ -50,6 +53,9 @@ func (st *stream) release() {
 	st.family, st.call, st.asm, st.scan, st.env, st.run.into = nil, nil, nil, scanner{}, envelope{}, nil
 	if len(st.scratch) > 1<<20 || cap(st.run.before)+cap(st.run.behind) > 1<<20 { // of Converse nothing goes through scratch
 		st.scratch, st.encoded, st.run = nil, nil, run{}
+	}
+	if cap(st.first) > 1<<16 {
+		st.first = nil
 	}
 }
 
@@ -138,7 +144,7 @@ func (st *stream) assemble(body []byte) (signs, error) {
 	if len(body) == 0 {
 		return signs{}, errNoBytes
 	}
-	if st.chunks == 0 && len(body) <= 4096 {
+	if st.chunks == 0 && len(body) <= firstMax {
 		st.first = append(st.first[:0], body...)
 	}
 	if st.run.take(st.event, body) {
@@ -340,6 +346,9 @@ func (st *stream) response() (*pipeline.Response, *streamFault) {
 	}
 	text := st.asm.text()
 	ans := st.asm.finish(&st.sum.metrics)
+	if output, said, ok := st.blockedBody(); ok {
+		text, ans = said.text, answer{output: output, stopReason: said.stopReason, usage: said.usage}
+	}
 	if ans.lost == "" && ans.stopReason == "" && !st.sum.intervened {
 		ans.lost = lostReason
 	}
