@@ -58,8 +58,8 @@ func newMetrics(counts func() state.Counts, gauges func() pipeline.Gauges, limit
 	return m
 }
 
-// bounds adds what a run with a bound has spent.
-func (m *metrics) bounds(spending func() *report.Spending) {
+// spends adds what the run has spent.
+func (m *metrics) spends(spending func() *report.Spending) {
 	for _, g := range []struct {
 		name, help string
 		value      func(*report.Spending) float64

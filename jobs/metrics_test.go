@@ -33,11 +33,11 @@ func TestMetricsOfAbsentFirstTokens(t *testing.T) {
 	t.Error("no first tokens are shown")
 }
 
-// A run with a bound shows where it stands.
-func TestMetricsOfBounds(t *testing.T) {
+// A run whose spending is counted shows where it stands.
+func TestMetricsOfSpending(t *testing.T) {
 	m := newMetrics(func() state.Counts { return state.Counts{} }, func() pipeline.Gauges { return pipeline.Gauges{} },
 		func() ratelimit.Snapshot { return ratelimit.Snapshot{} })
-	m.bounds(func() *report.Spending {
+	m.spends(func() *report.Spending {
 		return &report.Spending{Cost: 3, UnsureCost: 1, ReservedCost: 2, MaxCost: 10, Tokens: 7, MaxTokens: 9}
 	})
 	families, err := m.registry.Gather()

@@ -81,7 +81,7 @@ func (j *job) planMost(model *bedrock.Model, opt *plan.Options) (func(*pipeline.
 		t := newTariff(&j.spec, opt.Prices)
 		err := t.find(model.Region(), model.Foundation(), opt.Now)
 		if err != nil && j.spec.MaxCost > 0 {
-			return nil, err
+			return nil, noBound(err)
 		}
 		if err == nil {
 			count.Meter = t.at

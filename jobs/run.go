@@ -251,7 +251,7 @@ func (j *job) open(in []state.Source, inputErr error) error {
 		Dir: j.spec.StatePath(), Output: j.spec.Output, Errors: j.spec.ErrorsPath(),
 		Frozen:       j.frozen(in),
 		CompareInput: func(_, _ []state.Source) error { return inputErr },
-		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed, PaidElsewhere: j.adopts, Bounded: j.bounded(),
+		Fresh:        j.spec.Fresh, RetryFailed: j.spec.RetryFailed, PaidElsewhere: j.adopts, Counted: j.counted(),
 		Command: "batchrun run -o " + j.spec.Output, Settings: j.settings(),
 	})
 	if err == nil {

@@ -34,7 +34,7 @@ type session struct {
 	collector *report.Collector
 	runner    *pipeline.Runner
 	counts    func() state.Counts
-	ledger    *spend.Ledger // nil without a bound on spending
+	ledger    *spend.Ledger // nil where what is spent is not counted
 	metrics   *metrics      // nil without --metrics-addr
 	log       *limits.Log   // nil without a state directory
 	started   time.Time
@@ -69,7 +69,7 @@ func (j *job) newSession(r *reader, store pipeline.Store, counts func() state.Co
 	if j.metrics != nil {
 		s.metrics = newMetrics(counts, func() pipeline.Gauges { return s.runner.Gauges() }, limiter.Snapshot)
 		if s.ledger != nil {
-			s.metrics.bounds(s.spending)
+			s.metrics.spends(s.spending)
 		}
 		watching = append(watching, s.metrics)
 	}

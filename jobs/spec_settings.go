@@ -189,7 +189,7 @@ var settings = []setting{
 	},
 	{
 		name: "prices", at: func(s *Spec) any { return &s.Prices },
-		help: "`path` of a price table in YAML, for --max-cost and the costs of a plan", auto: "none", pattern: plainText, what: "a path",
+		help: "`path` of a price table in YAML, for --max-cost and to tell what a run, or a plan, costs", auto: "none", pattern: plainText, what: "a path",
 	},
 	{
 		name: "commit-interval", at: func(s *Spec) any { return &s.CommitInterval },

@@ -20,9 +20,12 @@ import (
 // bounded tells whether the run has a bound on what it may cost.
 func (j *job) bounded() bool { return j.spec.MaxCost > 0 || j.spec.MaxTokensTotal > 0 }
 
-// loadTariff reads the prices that a bound needs, where it needs any.
+// counted tells whether what the run spends is counted: for a bound, or to tell the cost by prices that have been found.
+func (j *job) counted() bool { return j.bounded() || j.tariff != nil }
+
+// loadTariff reads the prices, where there are any.
 func (j *job) loadTariff() error {
-	if !j.bounded() || j.spec.Prices == "" {
+	if j.spec.Prices == "" {
 		return nil
 	}
 	table, err := loadPrices(j.spec.Prices)
@@ -51,12 +54,29 @@ func (j *job) priceModel(region, foundation string) error {
 	case err == nil:
 		return nil
 	case j.spec.MaxCost > 0:
-		return refuse(err)
+		return refuse(noBound(err))
 	}
 	j.printer.Warn(fmt.Sprintf("money is not counted: %v", err))
 	j.tariff = nil
 	return nil
 }
+
+// noBound says of what is paid for otherwise that a bound in money cannot hold it.
+func noBound(err error) error {
+	if otherwise, ok := errors.AsType[*otherwisePaidError](err); ok {
+		return fmt.Errorf("--max-cost cannot bound it: %w", otherwise)
+	}
+	return err
+}
+
+// An otherwisePaidError says that a model is not paid for by the token.
+type otherwisePaidError struct{ how string }
+
+// Error says how it is paid for.
+func (e *otherwisePaidError) Error() string { return e.how }
+
+// Hint names the bounds that hold all the same.
+func (e *otherwisePaidError) Hint() string { return byTheHour }
 
 // A tariff is what calls of a run cost. Its method at may be called concurrently.
 type tariff struct {
@@ -79,7 +99,7 @@ func (t *tariff) find(region, foundation string, now time.Time) error {
 		{":imported-model/", "an imported model is paid for by the minutes that its copies run, whatever they answer"},
 	} {
 		if strings.Contains(t.use.ModelID, paid.arn) {
-			return &adviceError{errors.New("--max-cost cannot bound it: " + paid.how), byTheHour}
+			return &otherwisePaidError{paid.how}
 		}
 	}
 	meter, err := t.lookup(now)
@@ -141,22 +161,22 @@ func (t *tariff) at(now time.Time) price.Meter {
 
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
-// openLedger takes up the count of what the run has spent; nil where it has no bound.
+// openLedger takes up the count of what the run has spent; nil where nothing is counted.
 func (j *job) openLedger() (*spend.Ledger, error) {
-	if !j.bounded() {
+	if !j.counted() {
 		return nil, nil //nolint:nilnil // nothing is counted
 	}
 	opt := spend.Options{
 		MaxMoney: pico(j.spec.MaxCost), MaxTokens: j.spec.MaxTokensTotal,
-		Most: j.model.Most, Counting: j.spec.CountTokens, Notice: j.printer.Warn,
+		Most: j.most, Counting: j.spec.CountTokens, Notice: j.printer.Warn,
 	}
 	if j.tariff != nil {
 		opt.Currency, opt.Meter = j.tariff.table.Currency, j.tariff.at
 	}
 	if j.state != nil {
 		opt.Path = filepath.Join(j.state.Dir(), spend.FileName)
-		all, unbounded := j.state.Answers()
-		opt.Rows = spend.Rows{All: usageOf(all), Unbounded: usageOf(unbounded)}
+		all, uncounted := j.state.Answers()
+		opt.Rows = spend.Rows{All: usageOf(all), Uncounted: usageOf(uncounted)}
 	}
 	ledger, err := spend.Open(opt)
 	if err == nil {
@@ -166,6 +186,15 @@ func (j *job) openLedger() (*spend.Ledger, error) {
 		return nil, refuse(&adviceError{err, "put it back as the run left it; --fresh starts again and counts from nothing"})
 	}
 	return nil, &ExitError{Code: ExitFailed, Err: err, Advice: goesOn}
+}
+
+// most is what a call is billed at most. Where nobody can tell, a run without a bound is not to stop: there it counts as estimated.
+func (j *job) most(req *pipeline.Request) (input, output int64, err error) {
+	input, output, err = j.model.Most(req)
+	if err != nil && !j.bounded() {
+		return req.InputTokens, req.MaxTokens, nil
+	}
+	return input, output, err
 }
 
 // pico is an amount in parts of [price.Pico]. What is left of a budget may be next to nothing, but stays a bound.
@@ -183,7 +212,7 @@ func usageOf(u state.Used) pipeline.Usage {
 	}
 }
 
-// spending is what was spent up to now, as it is shown; nil where the run has no bound.
+// spending is what was spent up to now, as it is shown; nil where nothing is counted.
 func (s *session) spending() *report.Spending {
 	if s.ledger == nil {
 		return nil

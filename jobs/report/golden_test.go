@@ -81,6 +81,7 @@ func views() []struct {
 			v.Spending = &Spending{Tokens: 998_000, ReservedTokens: 1800, UnsureTokens: 70, MaxTokens: 1_000_000}
 			v.Broke = true
 		})},
+		{"with prices alone", with(func(v *View) { v.Spending = &Spending{Currency: "USD", Cost: 12.3456, ReservedCost: 0.5, Tokens: 123} })},
 		{"at the end", with(func(v *View) { v.Done = 1319; v.Gauges = pipeline.Gauges{Mode: pipeline.Running} })},
 		{"of an empty input", View{Recent: Recent{Throttled: -1, TTFTP50: -1, TTFTP99: -1}}},
 	}

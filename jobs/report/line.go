@@ -117,7 +117,7 @@ type jsonView struct {
 	Mode             string    `json:"mode"`
 	Binding          string    `json:"binding"`
 	LeftSeconds      *float64  `json:"leftSeconds,omitempty"`
-	Spending         *Spending `json:"spending,omitempty"` // with a bound
+	Spending         *Spending `json:"spending,omitempty"` // where it is counted
 }
 
 type jsonTTFT struct {

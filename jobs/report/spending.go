@@ -2,7 +2,7 @@ package report
 
 import "fmt"
 
-// Spending is what a run with a bound has spent, over all its sessions. Costs are in Currency, to six digits; where money is not
+// Spending is what a run with a bound, or with prices, has spent, over all its sessions. Costs are in Currency, to six digits; where money is not
 // counted they are 0. The JSON names are stable.
 type Spending struct {
 	Currency string `json:"currency,omitempty"`
@@ -18,9 +18,13 @@ type Spending struct {
 	MaxTokens      int64 `json:"maxTokens,omitempty"`
 }
 
-// brief is what the bounds have come to, for a line of progress: of money, and of tokens where these are bounded too.
+// brief is what the bounds have come to, for a line of progress: of money, and of tokens where these are bounded too. Without a bound it
+// is the cost.
 func (s *Spending) brief() []string {
 	var parts []string
+	if s.MaxCost == 0 && s.MaxTokens == 0 && s.Currency != "" {
+		parts = append(parts, s.price(s.Cost)+" spent")
+	}
 	if s.MaxCost > 0 {
 		parts = append(parts, fmt.Sprintf("%s of %s spent%s", money(s.Cost), s.price(s.MaxCost), also(s.ReservedCost > 0, money(s.ReservedCost)+" reserved")))
 	}

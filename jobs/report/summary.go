@@ -20,7 +20,7 @@ type Summary struct {
 	// Session is of this session only, unlike Records.
 	Session Session `json:"session"`
 
-	Spending *Spending `json:"spending,omitempty"` // nil without a bound
+	Spending *Spending `json:"spending,omitempty"` // nil where nothing is counted
 
 	Output string `json:"output"`
 	Errors string `json:"errors,omitempty"` // where there are error rows

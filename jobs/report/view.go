@@ -21,7 +21,7 @@ type View struct {
 	pipeline.Gauges
 	// Binding is what holds the requests back: one of the ratelimit.BoundBy constants. The mode of the run goes before it.
 	Binding  string
-	Spending *Spending // nil without a bound
+	Spending *Spending // nil where nothing is counted
 	// Concurrency is how many streams the user allows; 0: not known.
 	Concurrency int
 }

@@ -1,4 +1,4 @@
-// Package spend keeps a run within what it may cost, in money or in tokens, across all of its sessions.
+// Package spend keeps a run within what it may cost, in money or in tokens, across all of its sessions. Without a bound it counts only.
 //
 // A [Ledger] is a [pipeline.Spending]. Before a call is sent, what it can cost at most is reserved, and the reservation is durable
 // in a file of the run's state directory; when the call has ended the reservation is replaced by what the service says it has used. What
@@ -34,5 +34,5 @@
 // newline is torn, and dropped; any other line that does not read is damage, and an error ([journal.ReplayStrict]). A file that tells of
 // less than the rows of the run was cut later: the rows count.
 //
-// A session without a bound writes nothing here. What it spent is then known from its rows only, which [Rows] tells.
+// A session that has neither a bound nor prices writes nothing here. What it spent is then known from its rows only, which [Rows] tells.
 package spend

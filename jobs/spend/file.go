@@ -38,7 +38,7 @@ type start struct {
 	Known    pipeline.Charge `json:"known"`
 	Unsure   pipeline.Charge `json:"unsure"`
 	Unpriced pipeline.Charge `json:"unpriced"` // of known and unsure, tokens that nobody has priced
-	Rows     pipeline.Usage  `json:"rows"`     // of sessions without a bound, as far as they are in known
+	Rows     pipeline.Usage  `json:"rows"`     // of sessions that did not count, as far as they are in known
 }
 
 // stop is where a run has stopped.
@@ -146,7 +146,7 @@ func (l *Ledger) apply(e *line) {
 	}
 }
 
-// takeUp adds what the file does not know: what sessions without a bound have spent, as far as rows tell, and what was
+// takeUp adds what the file does not know: what sessions have spent that did not count, as far as rows tell, and what was
 // counted before there were prices.
 func (l *Ledger) takeUp(begun *start) error {
 	rows := l.opt.Rows.All
@@ -158,14 +158,14 @@ func (l *Ledger) takeUp(begun *start) error {
 		if l.currency == "" {
 			l.currency = begun.Currency
 		}
-		rows = without(l.opt.Rows.Unbounded, begun.Rows)
+		rows = without(l.opt.Rows.Uncounted, begun.Rows)
 		l.unpriced = begun.Unpriced
 		if !begun.Priced {
 			since := minus(plus(l.known, l.unsure), plus(begun.Known, begun.Unsure))
 			l.unpriced = plus(l.unpriced, pipeline.Charge{Input: since.Input, Output: since.Output})
 		}
 	}
-	l.rows = l.opt.Rows.Unbounded
+	l.rows = l.opt.Rows.Uncounted
 	if l.stopped != nil && l.stopped.Under != l.under() {
 		l.stopped = nil
 	}
@@ -173,7 +173,7 @@ func (l *Ledger) takeUp(begun *start) error {
 	l.known = plus(l.known, c)
 	l.unpriced = plus(l.unpriced, c)
 	if tokens(c) > 0 {
-		l.opt.Notice(fmt.Sprintf("earlier sessions had no bound on spending: the %s tokens in their rows count as spent; failed calls, and answers that were cut before they were stored, are not known",
+		l.opt.Notice(fmt.Sprintf("earlier sessions did not count what they spent: the %s tokens in their rows count; failed calls, and answers that were cut before they were stored, are not known",
 			words.Count(tokens(c))))
 	}
 	l.atLeastRows()

@@ -37,10 +37,10 @@ type Options struct {
 	FS  *atomicfile.FS   // nil: the operating system
 }
 
-// Rows is what the whole answers of a run's earlier sessions have used: what is known of sessions that had no bound.
+// Rows is what the whole answers of a run's earlier sessions have used: what is known of sessions that did not count.
 type Rows struct {
 	All       pipeline.Usage // of all sessions
-	Unbounded pipeline.Usage // of those that had no bound, or ran before there were any
+	Uncounted pipeline.Usage // of those that had no Ledger
 }
 
 // A Spent is what a ledger holds at one moment. Money is in parts of [price.Pico].
@@ -67,7 +67,7 @@ type Ledger struct {
 	passed bool   // a call has cost more than was reserved for it, which was said
 
 	unpriced pipeline.Charge // of known and unsure, tokens that nobody has priced
-	rows     pipeline.Usage  // of sessions without a bound, as far as it is in known
+	rows     pipeline.Usage  // of sessions that did not count, as far as it is in known
 	currency string
 	stopped  *stop // why there is no room for anything; nil while there may be
 
@@ -227,7 +227,7 @@ func (l *Ledger) spend(sum *pipeline.Charge, c pipeline.Charge) {
 
 // look says once that a bound was not one: then the sum may pass what was allowed by as much.
 func (l *Ledger) look(reserved, cost pipeline.Charge) {
-	if cost.Money <= reserved.Money && tokens(cost) <= tokens(reserved) {
+	if l.opt.MaxMoney == 0 && l.opt.MaxTokens == 0 || cost.Money <= reserved.Money && tokens(cost) <= tokens(reserved) {
 		return
 	}
 	l.mu.Lock()

@@ -139,7 +139,7 @@ func TestBilledMoreThanItsMost(t *testing.T) {
 	} {
 		var notes []string
 		o := options(t, "")
-		o.Notice = func(s string) { notes = append(notes, s) }
+		o.Notice, o.MaxTokens = func(s string) { notes = append(notes, s) }, 1_000_000
 		l := open(t, o)
 		for range 2 {
 			c, _ := l.Most(plain)
@@ -521,7 +521,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 	}
 }
 
-// What sessions without a bound have spent is known from their rows, and counts once; what was counted without prices gets them
+// What sessions that did not count have spent is known from their rows, and counts once; what was counted without prices gets them
 // as soon as there are some.
 func TestEarlierSessions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
@@ -549,11 +549,11 @@ func TestEarlierSessions(t *testing.T) {
 		want   int64 // micro
 		tokens int64
 	}{
-		{false, Rows{All: rows, Unbounded: rows}, 0, 1100},
-		{false, Rows{All: rows, Unbounded: rows}, 0, 1300},
-		{true, Rows{All: rows, Unbounded: rows}, 1200*6 + 300*15, 1500},
-		{false, Rows{All: more, Unbounded: more}, 1200*6 + 300*15 + 2100, 1700 + 550},
-		{true, Rows{All: more, Unbounded: more}, 1200*6 + 300*15 + 2100 + 600*6 + 150*15, 1900 + 550},
+		{false, Rows{All: rows, Uncounted: rows}, 0, 1100},
+		{false, Rows{All: rows, Uncounted: rows}, 0, 1300},
+		{true, Rows{All: rows, Uncounted: rows}, 1200*6 + 300*15, 1500},
+		{false, Rows{All: more, Uncounted: more}, 1200*6 + 300*15 + 2100, 1700 + 550},
+		{true, Rows{All: more, Uncounted: more}, 1200*6 + 300*15 + 2100 + 600*6 + 150*15, 1900 + 550},
 	}
 	for i, step := range steps {
 		if s := session(step.priced, step.rows); s.Money != step.want*micro || s.Tokens != step.tokens {

@@ -10,10 +10,10 @@ import (
 func TestAnswers(t *testing.T) {
 	ok := func(int64, int) string { return "ok" }
 	j := &job{dir: t.TempDir(), format: JSONL, n: 10, fail: ok, blank: func(int64) bool { return false }}
-	session := func(bounded bool, positions ...int64) (all, unbounded Used) {
+	session := func(counted bool, positions ...int64) (all, uncounted Used) {
 		t.Helper()
 		o := j.options(nil)
-		o.Bounded = bounded
+		o.Counted = counted
 		r, err := Open(o)
 		if err != nil {
 			t.Fatal(err)
@@ -30,8 +30,8 @@ func TestAnswers(t *testing.T) {
 	}
 	session(false, 0, 1)
 	session(true, 2, 3, 4)
-	all, unbounded := session(false, 5)
-	if all.OutputTokens != 6*4 || unbounded.OutputTokens != 3*4 || unbounded.InputTokens != 3*3 {
-		t.Errorf("all %+v, of these without a bound %+v; want 6 answers and 3", all, unbounded)
+	all, uncounted := session(false, 5)
+	if all.OutputTokens != 6*4 || uncounted.OutputTokens != 3*4 || uncounted.InputTokens != 3*3 {
+		t.Errorf("all %+v, of these not counted %+v; want 6 answers and 3", all, uncounted)
 	}
 }

@@ -47,7 +47,7 @@ type sessionEntry struct {
 	Host     string            `json:"host"`
 	Command  string            `json:"command,omitempty"`
 	Settings map[string]string `json:"settings,omitempty"`
-	Bounded  bool              `json:"bounded,omitempty"`
+	Counted  bool              `json:"counted,omitempty"` // what it spent
 }
 
 type sealEntry struct {

@@ -433,7 +433,7 @@ func (r *Run) takeUp() error {
 	}
 	host, _ := os.Hostname()
 	return r.note(&entry{Type: entryOpen, At: r.now(), Session: &sessionEntry{
-		PID: os.Getpid(), Host: host, Command: r.opt.Command, Settings: r.opt.Settings, Bounded: r.opt.Bounded,
+		PID: os.Getpid(), Host: host, Command: r.opt.Command, Settings: r.opt.Settings, Counted: r.opt.Counted,
 	}})
 }
 

@@ -35,8 +35,8 @@ type Options struct {
 	// PaidElsewhere tells that what is committed in this session came from a job that this program did not run: it is not counted as
 	// used of any quota.
 	PaidElsewhere bool
-	// Bounded tells that what this session spends is counted, by package spend, in the state directory.
-	Bounded bool
+	// Counted tells that what this session spends is counted, by package spend, in the state directory.
+	Counted bool
 
 	Command  string            // for whoever finds the run locked; no secrets
 	Settings map[string]string // what is not frozen, for the journal only; no secrets

@@ -54,8 +54,8 @@ type progress struct {
 	sessions  []Session
 	used      history
 	answers   Used // of all whole answers
-	unbounded Used // of those, in sessions whose spending nobody counted
-	bounded   bool // the session at hand
+	uncounted Used // of those, in sessions whose spending nobody counted
+	counted   bool // the session at hand
 
 	order *order // nil where the rows say themselves where they belong
 }
@@ -86,7 +86,7 @@ func (p *progress) apply(e *entry) error {
 	case entryOpen:
 		if s := e.Session; s != nil {
 			p.sessions = append(p.sessions, Session{e.At, s.PID, s.Host, s.Command, s.Settings})
-			p.bounded = s.Bounded
+			p.counted = s.Counted
 		}
 	case entryCommit:
 		return p.commit(e)
@@ -162,8 +162,8 @@ func (p *progress) commit(e *entry) error {
 	if e.Used != nil {
 		p.used.add(e.At, *e.Used)
 		p.answers.add(*e.Used)
-		if !p.bounded {
-			p.unbounded.add(*e.Used)
+		if !p.counted {
+			p.uncounted.add(*e.Used)
 		}
 	}
 	return nil

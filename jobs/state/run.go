@@ -133,11 +133,11 @@ func (r *Run) Usage(since time.Time) iter.Seq2[time.Time, Used] {
 }
 
 // Answers is what the rows of the run have used, over all its sessions, and of that what was used in sessions that were not
-// [Options].Bounded. What failed or was cut is in neither.
-func (r *Run) Answers() (all, unbounded Used) {
+// [Options].Counted. What failed or was cut is in neither.
+func (r *Run) Answers() (all, uncounted Used) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.p.answers, r.p.unbounded
+	return r.p.answers, r.p.uncounted
 }
 
 // LearnInput keeps fingerprints that became known while the run went on, as of standard input. Names stay as they are.
