@@ -66,7 +66,7 @@ func (m *metrics) spends(spending func() *report.Spending) {
 	}{
 		{"batchrun_cost_spent", "What the run has spent over all its sessions, in the currency of its prices; 0 without any.", func(s *report.Spending) float64 { return s.Cost }},
 		{"batchrun_cost_unsure", "Of this, calls that failed or were cut, at what they may have cost at most.", func(s *report.Spending) float64 { return s.UnsureCost }},
-		{"batchrun_cost_reserved", "What calls in flight may cost at most.", func(s *report.Spending) float64 { return s.ReservedCost }},
+		{"batchrun_cost_held", "What calls in flight may cost at most.", func(s *report.Spending) float64 { return s.HeldCost }},
 		{"batchrun_cost_bound", "What the run may cost; 0 for any.", func(s *report.Spending) float64 { return s.MaxCost }},
 		{"batchrun_tokens_spent", "Tokens that the run was billed, likewise.", func(s *report.Spending) float64 { return float64(s.Tokens) }},
 		{"batchrun_tokens_bound", "Tokens that the run may be billed; 0 for any.", func(s *report.Spending) float64 { return float64(s.MaxTokens) }},

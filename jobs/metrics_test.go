@@ -38,7 +38,7 @@ func TestMetricsOfSpending(t *testing.T) {
 	m := newMetrics(func() state.Counts { return state.Counts{} }, func() pipeline.Gauges { return pipeline.Gauges{} },
 		func() ratelimit.Snapshot { return ratelimit.Snapshot{} })
 	m.spends(func() *report.Spending {
-		return &report.Spending{Cost: 3, UnsureCost: 1, ReservedCost: 2, MaxCost: 10, Tokens: 7, MaxTokens: 9}
+		return &report.Spending{Cost: 3, UnsureCost: 1, HeldCost: 2, MaxCost: 10, Tokens: 7, MaxTokens: 9}
 	})
 	families, err := m.registry.Gather()
 	if err != nil {
@@ -49,7 +49,7 @@ func TestMetricsOfSpending(t *testing.T) {
 		got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
 	}
 	for name, want := range map[string]float64{
-		"batchrun_cost_spent": 3, "batchrun_cost_unsure": 1, "batchrun_cost_reserved": 2, "batchrun_cost_bound": 10,
+		"batchrun_cost_spent": 3, "batchrun_cost_unsure": 1, "batchrun_cost_held": 2, "batchrun_cost_bound": 10,
 		"batchrun_tokens_spent": 7, "batchrun_tokens_bound": 9,
 	} {
 		if got[name] != want {

@@ -73,7 +73,7 @@ func Plan(ctx context.Context, spec Spec, what PlanSpec, env Env) (*plan.Report,
 	return rep, nil
 }
 
-// planMost is what a bound on spending would reserve for each request, by the very code that does; nil where neither a price nor a
+// planMost is what a bound on spending would hold for each request, by the very code that does; nil where neither a price nor a
 // bound asks for it.
 func (j *job) planMost(model *bedrock.Model, opt *plan.Options) (func(*pipeline.Request) (pipeline.Charge, error), error) {
 	count := spend.Options{Most: model.Most, Now: func() time.Time { return opt.Now }}

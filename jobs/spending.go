@@ -221,7 +221,7 @@ func (s *session) spending() *report.Spending {
 	money := func(pico int64) float64 { return math.Round(float64(pico)/(price.Pico/1e6)) / 1e6 }
 	return &report.Spending{
 		Currency: now.Currency,
-		Cost:     money(now.Money), UnsureCost: money(now.UnsureMoney), ReservedCost: money(now.ReservedMoney), MaxCost: money(now.MaxMoney),
-		Tokens: now.Tokens, UnsureTokens: now.UnsureTokens, ReservedTokens: now.ReservedTokens, MaxTokens: now.MaxTokens,
+		Cost:     money(now.Money), UnsureCost: money(now.UnsureMoney), HeldCost: money(now.HeldMoney), MaxCost: money(now.MaxMoney),
+		Tokens: now.Tokens, UnsureTokens: now.UnsureTokens, HeldTokens: now.HeldTokens, MaxTokens: now.MaxTokens,
 	}
 }

@@ -19,9 +19,9 @@ type task struct {
 
 	weighed bool // its input tokens are the service's own count, or will not be
 
-	asked bool        // what a call of it can cost is known
-	most  Charge      // and is this
-	held  Reservation // and is taken on, until a worker has it
+	asked bool   // what a call of it can cost is known
+	most  Charge // and is this
+	held  Hold   // and is taken on, until a worker has it
 
 	order     int // among the records sent, from 1; the dispatcher's
 	firstSent int // among the calls sent, its first
@@ -102,7 +102,7 @@ func (w *worker) attempt(t *task) outcome {
 	}
 	w.weigh(gate, t)
 	// Before the permit: whoever waits for room must hold nothing that others wait for.
-	held, stop := w.reserve(t)
+	held, stop := w.hold(t)
 	if held == nil {
 		return outcome{task: t, stop: stop}
 	}

@@ -119,13 +119,18 @@ func (d *dispatcher) run(ctx context.Context, storeChanged <-chan struct{}) erro
 		if !d.stopping && writable {
 			next = d.pick(now)
 		}
-		broke := next != nil && !d.affords(next)
+		room := d.room(next)
+		if room == RoomNow && !d.takeOn(next) {
+			room = RoomLater // a worker was quicker
+		}
+		broke := room != RoomNow
 		d.broke.Store(broke)
-		if broke && d.stopping {
+		if room == RoomNever {
+			d.stopShort(next)
 			continue
 		}
 		if broke {
-			next = nil
+			next = nil // an outcome tells when to look again
 		}
 		var out chan<- *task
 		if next != nil {

@@ -15,7 +15,7 @@ type Room uint8
 // What room there is.
 const (
 	RoomNow   Room = iota
-	RoomLater      // not unless calls in flight turn out to cost less than is reserved for them
+	RoomLater      // not unless calls in flight turn out to cost less than is held for them
 	RoomNever      // not even if they cost nothing
 )
 
@@ -25,18 +25,18 @@ type Spending interface {
 	// Most is what one call with a request can be billed at most. An error says why nobody can tell, in one line; such a
 	// call cannot be kept within any bound.
 	Most(req *Request) (Charge, error)
-	// Room tells whether there is room for a charge. While nothing is reserved it is never [RoomLater].
+	// Room tells whether there is room for a charge. While nothing is held it is never [RoomLater].
 	Room(c Charge) Room
-	// Reserve takes a charge on. It is nil where there is no room now. Nothing of it is durable yet.
-	Reserve(c Charge) Reservation
+	// Hold takes a charge on. It is nil where there is no room now. Nothing of it is durable yet.
+	Hold(c Charge) Hold
 	// Stop says in one sentence what was spent, and that a call of the record at a place, for which there never will be room,
 	// would pass the bound. It is called once, after all other calls have ended: the run sends nothing any more.
 	Stop(place string, c Charge) string
 }
 
-// A Reservation is what a call may cost while nobody knows what it does cost. One goroutine uses it; the first of Settle, Keep and
+// A Hold, as on a card, is what a call may cost while nobody knows what it does cost. One goroutine uses it; the first of Settle, Keep and
 // Release ends it.
-type Reservation interface {
+type Hold interface {
 	// Journal makes it durable: from here on it counts, whatever becomes of this process. The call may be sent only after it
 	// has returned nil.
 	Journal() error
@@ -53,16 +53,16 @@ type unbounded struct{}
 
 func (unbounded) Most(*Request) (Charge, error) { return Charge{}, nil }
 func (unbounded) Room(Charge) Room              { return RoomNow }
-func (unbounded) Reserve(Charge) Reservation    { return unbounded{} }
+func (unbounded) Hold(Charge) Hold              { return unbounded{} }
 func (unbounded) Stop(string, Charge) string    { return "" }
 func (unbounded) Journal() error                { return nil }
 func (unbounded) Settle(*Request, *Response)    {}
 func (unbounded) Keep()                         {}
 func (unbounded) Release()                      {}
 
-// reserve takes on what one call of a task can cost. It is nil where there is no room for it now, or stop says why there
+// hold takes on what one call of a task can cost. It is nil where there is no room for it now, or stop says why there
 // never will be.
-func (w *worker) reserve(t *task) (held Reservation, stop error) {
+func (w *worker) hold(t *task) (held Hold, stop error) {
 	held, t.held = t.held, nil
 	most, err := w.cfg.Spending.Most(t.req) // anew for each call: the input may have been counted since
 	if err == nil && held != nil && most == t.most {
@@ -75,12 +75,12 @@ func (w *worker) reserve(t *task) (held Reservation, stop error) {
 		return nil, &StopError{Reason: StopNoCeiling, Err: err, Detail: t.rec.Place()}
 	}
 	t.most, t.asked = most, true
-	return w.cfg.Spending.Reserve(most), nil
+	return w.cfg.Spending.Hold(most), nil
 }
 
-// bill ends a reservation with what the call has cost. What failed after the service may have begun to work counts in full:
+// bill ends a hold with what the call has cost. What failed after the service may have begun to work counts in full:
 // no page of AWS says that a broken answer is free, and the part of it that arrived says nothing of the part that did not.
-func bill(held Reservation, o *outcome) {
+func bill(held Hold, o *outcome) {
 	switch {
 	case o.err == nil:
 		held.Settle(o.task.req, o.response)
@@ -91,24 +91,30 @@ func bill(held Reservation, o *outcome) {
 	}
 }
 
-// affords reports whether there is room for a call of a task, and takes it on: between a look and a worker's own reservation
-// others could take the same room, and tasks would go to and fro in vain. What a new record may cost is not known before a worker
-// has encoded it: that worker hands it back, once. Where there never will be room the run stops, although smaller records may
-// follow: which of them went would depend on chance.
-func (d *dispatcher) affords(t *task) bool {
-	if !t.asked {
+// room tells whether there is room for a call of a task; nil, for none, needs none. What a new record may cost is not known before a
+// worker has encoded it: that worker hands it back, once.
+func (d *dispatcher) room(t *task) Room {
+	if t == nil || !t.asked {
+		return RoomNow
+	}
+	return d.cfg.Spending.Room(t.most)
+}
+
+// takeOn takes on what a call of a task may cost, before the task goes out: between a look and a worker's own hold others could take the
+// same room, and tasks would go to and fro in vain. It reports false where that has happened already.
+func (d *dispatcher) takeOn(t *task) bool {
+	if t == nil || !t.asked {
 		return true
 	}
-	switch d.cfg.Spending.Room(t.most) {
-	case RoomNow:
-		t.held = d.cfg.Spending.Reserve(t.most)
-		return t.held != nil
-	case RoomNever:
-		d.short = t
-		d.stop(&StopError{Reason: StopSpending})
-	case RoomLater: // an outcome tells when to look again
-	}
-	return false
+	t.held = d.cfg.Spending.Hold(t.most)
+	return t.held != nil
+}
+
+// stopShort ends the run at a task for which there never will be room, although smaller records may follow: which of them went would
+// depend on chance.
+func (d *dispatcher) stopShort(t *task) {
+	d.short = t
+	d.stop(&StopError{Reason: StopSpending})
 }
 
 // retract gives back what was taken on for a task that no worker was free for.

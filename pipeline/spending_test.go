@@ -17,7 +17,7 @@ type purse struct {
 	mu          sync.Mutex
 	bound       int64
 	spent, held int64
-	vain        int             // calls of Reserve that found no room
+	vain        int             // calls of Hold that found no room
 	durable     map[*claim]bool // what is journaled and has not ended
 	peak        int64           // of spent and held
 	disk        error
@@ -47,7 +47,7 @@ func (p *purse) room(c Charge) Room {
 	return RoomNow
 }
 
-func (p *purse) Reserve(c Charge) Reservation {
+func (p *purse) Hold(c Charge) Hold {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.room(c) != RoomNow {
@@ -86,7 +86,7 @@ func (c *claim) end(cost int64) {
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
 	if c.ended {
-		panic("a reservation was ended twice")
+		panic("a hold was ended twice")
 	}
 	c.ended = true
 	delete(c.p.durable, c)
@@ -98,7 +98,7 @@ func (c *claim) Settle(*Request, *Response) { c.end(10) }
 func (c *claim) Keep()                      { c.end(c.of) }
 func (c *claim) Release()                   { c.end(0) }
 
-// A bound is used up as far as whole reservations reach, never passed, and what is left can be resumed: the next session
+// A bound is used up as far as whole holds reach, never passed, and what is left can be resumed: the next session
 // sends nothing and says the same.
 func TestSpendingStops(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestSpendingStops(t *testing.T) {
 	})
 }
 
-// Where reservations are far above what calls cost, calls wait for those in flight, and go as soon as these have ended: without
+// Where holds are far above what calls cost, calls wait for those in flight, and go as soon as these have ended: without
 // asking again and again, and without a wait longer than that.
 func TestSpendingWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestSpendingWaits(t *testing.T) {
 			t.Errorf("%d answers in %v, %d at a time", s.store.succeeded(), took, s.model.peak)
 		}
 		if p.vain > 40 || p.peak > p.bound { // each record once too early, at most
-			t.Errorf("%d were asked for in vain by 40 calls, up to %d of %d reserved", p.vain, p.peak, p.bound)
+			t.Errorf("%d were asked for in vain by 40 calls, up to %d of %d held", p.vain, p.peak, p.bound)
 		}
 	})
 }
@@ -279,7 +279,27 @@ func TestHandedBackIsNotTried(t *testing.T) {
 	}
 }
 
-// A call whose cost has no bound is not sent; nor is one whose reservation cannot be written.
+// To ask for room changes nothing, whatever the answer is; only then it is taken on, or the run stops.
+func TestRoomOnlyAsks(t *testing.T) {
+	for bound, want := range map[int64]Room{1000: RoomNow, 150: RoomLater, 50: RoomNever} {
+		p := &purse{bound: bound}
+		d := &dispatcher{Runner: &Runner{cfg: Config{Spending: p}}}
+		if want == RoomLater {
+			p.held = 100
+		}
+		held, next := p.held, &task{asked: true, most: Charge{Output: 100}}
+		for range 2 {
+			if got := d.room(next); got != want || d.stopping || next.held != nil || p.held != held {
+				t.Errorf("with %d: room %v, stopping %v, %d held; want room %v and nothing else", bound, got, d.stopping, p.held, want)
+			}
+		}
+		if got := d.takeOn(next); got != (want == RoomNow) || got != (next.held != nil) {
+			t.Errorf("with %d: taken on %v, its hold %v", bound, got, next.held)
+		}
+	}
+}
+
+// A call whose cost has no bound is not sent; nor is one whose hold cannot be written.
 func TestSpendingCannotTell(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSetup(t, 100, 4, nil)
@@ -307,7 +327,7 @@ func TestSpendingCannotTell(t *testing.T) {
 	})
 }
 
-// Who waits for a permit when the job as a whole has to wait, or ends, gives back what was reserved.
+// Who waits for a permit when the job as a whole has to wait, or ends, gives back what was held.
 func TestSpendingGivesBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSetup(t, 200, 16, nil)

@@ -92,7 +92,7 @@ type Cost struct {
 	Low      float64 `json:"low"` // between these two it is in eight of ten cases
 	High     float64 `json:"high"`
 	Longest  float64 `json:"longest"` // where every answer reaches its max_tokens and nothing comes from a cache, inputs as estimated
-	// AtMost is what no run costs more than that sends each record once, as a bound on spending would reserve it: a token for each
+	// AtMost is what no run costs more than that sends each record once, as a bound on spending would hold it: a token for each
 	// byte of a request. 0 where nobody can tell.
 	AtMost float64 `json:"atMost,omitempty"`
 

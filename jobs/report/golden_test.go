@@ -75,13 +75,13 @@ func views() []struct {
 		{"slow", with(func(v *View) { v.Rate = 0.004; v.TTFTP50 = 900 * time.Microsecond; v.TTFTP99 = 95 * time.Second })},
 		{"one left of many", with(func(v *View) { v.Done, v.Total, v.Rate = 9_999_999, 10_000_000, 1234 })},
 		{"with a bound on money", with(func(v *View) {
-			v.Spending = &Spending{Currency: "USD", Cost: 12.3456, ReservedCost: 0.5, MaxCost: 50, Tokens: 123}
+			v.Spending = &Spending{Currency: "USD", Cost: 12.3456, HeldCost: 0.5, MaxCost: 50, Tokens: 123}
 		})},
 		{"waiting for room in one on tokens", with(func(v *View) {
-			v.Spending = &Spending{Tokens: 998_000, ReservedTokens: 1800, UnsureTokens: 70, MaxTokens: 1_000_000}
+			v.Spending = &Spending{Tokens: 998_000, HeldTokens: 1800, UnsureTokens: 70, MaxTokens: 1_000_000}
 			v.Broke = true
 		})},
-		{"with prices alone", with(func(v *View) { v.Spending = &Spending{Currency: "USD", Cost: 12.3456, ReservedCost: 0.5, Tokens: 123} })},
+		{"with prices alone", with(func(v *View) { v.Spending = &Spending{Currency: "USD", Cost: 12.3456, HeldCost: 0.5, Tokens: 123} })},
 		{"at the end", with(func(v *View) { v.Done = 1319; v.Gauges = pipeline.Gauges{Mode: pipeline.Running} })},
 		{"of an empty input", View{Recent: Recent{Throttled: -1, TTFTP50: -1, TTFTP99: -1}}},
 	}

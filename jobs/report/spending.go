@@ -7,15 +7,15 @@ import "fmt"
 type Spending struct {
 	Currency string `json:"currency,omitempty"`
 
-	Cost         float64 `json:"cost"`
-	UnsureCost   float64 `json:"unsureCost"`   // of this, calls that failed or were cut, at what they may have cost at most
-	ReservedCost float64 `json:"reservedCost"` // for calls in flight
-	MaxCost      float64 `json:"maxCost,omitempty"`
+	Cost       float64 `json:"cost"`
+	UnsureCost float64 `json:"unsureCost"` // of this, calls that failed or were cut, at what they may have cost at most
+	HeldCost   float64 `json:"heldCost"`   // for calls in flight
+	MaxCost    float64 `json:"maxCost,omitempty"`
 
-	Tokens         int64 `json:"tokens"`
-	UnsureTokens   int64 `json:"unsureTokens"`
-	ReservedTokens int64 `json:"reservedTokens"`
-	MaxTokens      int64 `json:"maxTokens,omitempty"`
+	Tokens       int64 `json:"tokens"`
+	UnsureTokens int64 `json:"unsureTokens"`
+	HeldTokens   int64 `json:"heldTokens"`
+	MaxTokens    int64 `json:"maxTokens,omitempty"`
 }
 
 // brief is what the bounds have come to, for a line of progress: of money, and of tokens where these are bounded too. Without a bound it
@@ -26,10 +26,10 @@ func (s *Spending) brief() []string {
 		parts = append(parts, s.price(s.Cost)+" spent")
 	}
 	if s.MaxCost > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s spent%s", money(s.Cost), s.price(s.MaxCost), also(s.ReservedCost > 0, money(s.ReservedCost)+" reserved")))
+		parts = append(parts, fmt.Sprintf("%s of %s spent%s", money(s.Cost), s.price(s.MaxCost), also(s.HeldCost > 0, money(s.HeldCost)+" held")))
 	}
 	if s.MaxTokens > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s tokens spent%s", count(s.Tokens), count(s.MaxTokens), also(s.ReservedTokens > 0, count(s.ReservedTokens)+" reserved")))
+		parts = append(parts, fmt.Sprintf("%s of %s tokens spent%s", count(s.Tokens), count(s.MaxTokens), also(s.HeldTokens > 0, count(s.HeldTokens)+" held")))
 	}
 	return parts
 }

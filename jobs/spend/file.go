@@ -24,10 +24,10 @@ const growth = 16 << 20
 
 // line is one entry of the file.
 type line struct {
-	Start    *start `json:"start,omitempty"`
-	Reserved []mark `json:"reserved,omitempty"`
-	Ended    []mark `json:"ended,omitempty"`
-	Stopped  *stop  `json:"stopped,omitempty"`
+	Start   *start `json:"start,omitempty"`
+	Held    []mark `json:"held,omitempty"`
+	Ended   []mark `json:"ended,omitempty"`
+	Stopped *stop  `json:"stopped,omitempty"`
 }
 
 // start is the first entry: the sums of what was before.
@@ -53,7 +53,7 @@ func (l *Ledger) under() string {
 	return fmt.Sprint(l.opt.MaxMoney, l.opt.MaxTokens, l.opt.Counting, l.meter())
 }
 
-// mark is a reservation, or what became of it.
+// mark is a hold, or what became of it.
 type mark struct {
 	ID int64 `json:"id"`
 	pipeline.Charge
@@ -93,7 +93,7 @@ type RefusedError struct{ Reason string }
 // Error is the reason, in one line.
 func (e *RefusedError) Error() string { return e.Reason }
 
-// replay reads the file that is there. What was reserved and has not ended when its session did counts as spent.
+// replay reads the file that is there. What was held and has not ended when its session did counts as spent.
 func (l *Ledger) replay() (begun *start, err error) {
 	f, err := l.opt.FS.OpenPrivate(l.opt.Path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -135,7 +135,7 @@ func (l *Ledger) apply(e *line) {
 	if e.Stopped != nil {
 		l.stopped = e.Stopped
 	}
-	for _, m := range e.Reserved {
+	for _, m := range e.Held {
 		l.open[m.ID] = m.Charge
 	}
 	for _, m := range e.Ended {
@@ -185,7 +185,7 @@ func (l *Ledger) takeUp(begun *start) error {
 	return nil
 }
 
-// atLeastRows counts what rows tell where the file tells less. Every answer was reserved durably before it was asked for, so no crash brings
+// atLeastRows counts what rows tell where the file tells less. Every answer had a durable hold before it was asked for, so no crash brings
 // that about: the file was cut.
 func (l *Ledger) atLeastRows() {
 	all, counted := l.opt.Rows.All, plus(l.known, l.unsure)
@@ -209,7 +209,7 @@ func without(a, b pipeline.Usage) pipeline.Usage {
 	}
 }
 
-// replace puts a file in place that has the sums and the reservations that have not ended. The caller holds disk.
+// replace puts a file in place that has the sums and the holds that have not ended. The caller holds disk.
 func (l *Ledger) replace() error {
 	path, tmp := l.opt.Path, atomicfile.TempName(l.opt.Path)
 	if err := l.opt.FS.RemoveTemp(path); err != nil {
@@ -267,7 +267,7 @@ func (l *Ledger) sums() line {
 	}}
 	e.Stopped = l.stopped
 	for _, id := range slices.Sorted(maps.Keys(l.open)) {
-		e.Reserved = append(e.Reserved, mark{id, l.open[id]})
+		e.Held = append(e.Held, mark{id, l.open[id]})
 	}
 	return e
 }

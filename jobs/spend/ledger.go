@@ -47,10 +47,10 @@ type Rows struct {
 type Spent struct {
 	Currency string // "" where money is not counted
 
-	Money, Tokens                 int64 // of all calls that have ended
-	UnsureMoney, UnsureTokens     int64 // of these, calls that failed or were cut, at what they may have cost at most
-	ReservedMoney, ReservedTokens int64 // for calls in flight
-	MaxMoney, MaxTokens           int64 // the bounds; 0 for none
+	Money, Tokens             int64 // of all calls that have ended
+	UnsureMoney, UnsureTokens int64 // of these, calls that failed or were cut, at what they may have cost at most
+	HeldMoney, HeldTokens     int64 // for calls in flight
+	MaxMoney, MaxTokens       int64 // the bounds; 0 for none
 }
 
 // A Ledger counts what a run has spent. All methods but Close may be called concurrently.
@@ -60,11 +60,11 @@ type Ledger struct {
 	mu     sync.Mutex
 	known  pipeline.Charge           // what calls have cost, as the service says
 	unsure pipeline.Charge           // what calls that failed or were cut may have cost
-	held   pipeline.Charge           // of all reservations
-	open   map[int64]pipeline.Charge // reservations in the file that have not ended, by id
+	held   pipeline.Charge           // of all holds
+	open   map[int64]pipeline.Charge // holds in the file that have not ended, by id
 	lastID int64
 	group  *group // what is to be written next
-	passed bool   // a call has cost more than was reserved for it, which was said
+	passed bool   // a call has cost more than was held for it, which was said
 
 	unpriced pipeline.Charge // of known and unsure, tokens that nobody has priced
 	rows     pipeline.Usage  // of sessions that did not count, as far as it is in known
@@ -125,19 +125,19 @@ func (o *Options) covers(c pipeline.Charge) bool {
 	return (o.MaxMoney == 0 || c.Money <= o.MaxMoney) && (o.MaxTokens == 0 || tokens(c) <= o.MaxTokens)
 }
 
-// Reserve takes a charge on; nil where there is no room now.
-func (l *Ledger) Reserve(c pipeline.Charge) pipeline.Reservation {
+// Hold takes a charge on; nil where there is no room now.
+func (l *Ledger) Hold(c pipeline.Charge) pipeline.Hold {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.room(c) != pipeline.RoomNow {
 		return nil
 	}
 	l.held = plus(l.held, c)
-	return &reservation{l: l, charge: c, meter: l.meter()}
+	return &hold{l: l, charge: c, meter: l.meter()}
 }
 
-// A reservation is a [pipeline.Reservation].
-type reservation struct {
+// A hold is a [pipeline.Hold].
+type hold struct {
 	l      *Ledger
 	charge pipeline.Charge
 	meter  price.Meter // of when it was made
@@ -145,8 +145,8 @@ type reservation struct {
 	ended  bool
 }
 
-// Journal makes the reservation durable.
-func (r *reservation) Journal() error {
+// Journal makes the hold durable.
+func (r *hold) Journal() error {
 	l := r.l
 	if l.opt.Path == "" {
 		return nil
@@ -156,13 +156,13 @@ func (r *reservation) Journal() error {
 	r.id = l.lastID
 	l.open[r.id] = r.charge
 	g := l.group
-	g.line.Reserved = append(g.line.Reserved, mark{r.id, r.charge})
+	g.line.Held = append(g.line.Held, mark{r.id, r.charge})
 	l.mu.Unlock()
 	return l.flush(g)
 }
 
-// Settle replaces the reservation by what an answer has used.
-func (r *reservation) Settle(req *pipeline.Request, response *pipeline.Response) {
+// Settle replaces the hold by what an answer has used.
+func (r *hold) Settle(req *pipeline.Request, response *pipeline.Response) {
 	c, told := r.cost(req, response)
 	if !told {
 		r.Keep()
@@ -176,7 +176,7 @@ func (r *reservation) Settle(req *pipeline.Request, response *pipeline.Response)
 }
 
 // cost is what an answer has cost; told is false where the service does not say.
-func (r *reservation) cost(req *pipeline.Request, response *pipeline.Response) (c pipeline.Charge, told bool) {
+func (r *hold) cost(req *pipeline.Request, response *pipeline.Response) (c pipeline.Charge, told bool) {
 	u := response.Usage
 	c = pipeline.Charge{Input: u.InputTokens + u.CacheReadInputTokens + u.CacheWriteInputTokens, Output: u.OutputTokens}
 	if c.Input <= 0 || c.Output < 0 || c.Output == 0 && response.Text != "" {
@@ -190,20 +190,20 @@ func (r *reservation) cost(req *pipeline.Request, response *pipeline.Response) (
 	return c, true
 }
 
-// Keep leaves the reservation spent. In the file it stays as it is.
-func (r *reservation) Keep() {
+// Keep leaves the hold spent. In the file it stays as it is.
+func (r *hold) Keep() {
 	r.end(&r.l.unsure, r.charge)
 }
 
-// Release gives the reservation back.
-func (r *reservation) Release() {
+// Release gives the hold back.
+func (r *hold) Release() {
 	if r.end(&r.l.known, pipeline.Charge{}) {
 		r.l.finish(mark{ID: r.id})
 	}
 }
 
-// end moves the reservation from what is held to a sum, as the charge that it has become. It reports whether it was there.
-func (r *reservation) end(sum *pipeline.Charge, c pipeline.Charge) bool {
+// end moves the hold from what is held to a sum, as the charge that it has become. It reports whether it was there.
+func (r *hold) end(sum *pipeline.Charge, c pipeline.Charge) bool {
 	l := r.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -226,8 +226,8 @@ func (l *Ledger) spend(sum *pipeline.Charge, c pipeline.Charge) {
 }
 
 // look says once that a bound was not one: then the sum may pass what was allowed by as much.
-func (l *Ledger) look(reserved, cost pipeline.Charge) {
-	if l.opt.MaxMoney == 0 && l.opt.MaxTokens == 0 || cost.Money <= reserved.Money && tokens(cost) <= tokens(reserved) {
+func (l *Ledger) look(held, cost pipeline.Charge) {
+	if l.opt.MaxMoney == 0 && l.opt.MaxTokens == 0 || cost.Money <= held.Money && tokens(cost) <= tokens(held) {
 		return
 	}
 	l.mu.Lock()
@@ -237,9 +237,9 @@ func (l *Ledger) look(reserved, cost pipeline.Charge) {
 	if said {
 		return
 	}
-	billed, most := words.Count(tokens(cost))+" tokens", words.Count(tokens(reserved))
-	if tokens(cost) <= tokens(reserved) {
-		billed, most = exactly(cost.Money)+" "+l.opt.Currency, exactly(reserved.Money)
+	billed, most := words.Count(tokens(cost))+" tokens", words.Count(tokens(held))
+	if tokens(cost) <= tokens(held) {
+		billed, most = exactly(cost.Money)+" "+l.opt.Currency, exactly(held.Money)
 	}
 	l.opt.Notice(fmt.Sprintf("a call was billed %s, more than the %s that were taken for its most: please report it, with the model", billed, most))
 }
@@ -252,7 +252,7 @@ func (l *Ledger) Spent() Spent {
 		Currency: l.opt.Currency,
 		Money:    plus(l.known, l.unsure).Money, Tokens: tokens(plus(l.known, l.unsure)),
 		UnsureMoney: l.unsure.Money, UnsureTokens: tokens(l.unsure),
-		ReservedMoney: l.held.Money, ReservedTokens: tokens(l.held),
+		HeldMoney: l.held.Money, HeldTokens: tokens(l.held),
 		MaxMoney: l.opt.MaxMoney, MaxTokens: l.opt.MaxTokens,
 	}
 }
@@ -271,15 +271,15 @@ func (l *Ledger) finish(m mark) {
 	defer l.disk.Unlock()
 	l.mu.Lock()
 	g := l.group
-	// Whoever reserves is about to write all of it, and to sync; or somebody has written it just now.
-	if len(g.line.Reserved) > 0 || len(g.line.Ended) == 0 {
+	// Whoever holds is about to write all of it, and to sync; or somebody has written it just now.
+	if len(g.line.Held) > 0 || len(g.line.Ended) == 0 {
 		l.mu.Unlock()
 		return
 	}
 	l.group = new(group)
 	l.mu.Unlock()
 	g.done = true
-	_ = l.write(g.line) // lost, it counts at its reservation; the next reservation meets the same disk and says so
+	_ = l.write(g.line) // lost, it counts at its hold; the next hold meets the same disk and says so
 }
 
 // flush makes a group durable, unless somebody else has done it meanwhile.
@@ -311,7 +311,7 @@ func (l *Ledger) Close() error {
 	g := l.group
 	l.mu.Unlock()
 	var err error
-	switch { // nothing is reserved any more
+	switch { // nothing is held any more
 	case len(g.line.Ended) > 0 || g.line.Stopped != nil:
 		err = l.flush(g)
 	case l.journal != nil:

@@ -51,14 +51,14 @@ func open(t testing.TB, o Options) *Ledger {
 	return l
 }
 
-// reserve takes on one request, which must fit, and makes that durable.
-func reserve(t testing.TB, l *Ledger) pipeline.Reservation {
+// takeOn takes on one request, which must fit, and makes that durable.
+func takeOn(t testing.TB, l *Ledger) pipeline.Hold {
 	t.Helper()
 	c, err := l.Most(caching)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := l.Reserve(c)
+	r := l.Hold(c)
 	if r == nil {
 		t.Fatalf("no room for %+v in %+v", c, l.Spent())
 	}
@@ -89,21 +89,21 @@ func TestMost(t *testing.T) {
 func TestEnds(t *testing.T) {
 	used := pipeline.Usage{InputTokens: 10, OutputTokens: 4}
 	tests := map[string]struct {
-		end           func(pipeline.Reservation)
+		end           func(pipeline.Hold)
 		money, unsure int64 // micro
 		tokens        int64
 	}{
-		"an answer costs what it used":       {func(r pipeline.Reservation) { r.Settle(plain, answer(used)) }, 10*3 + 4*15, 0, 14},
-		"a cut call costs all it could":      {func(r pipeline.Reservation) { r.Keep() }, 2100, 2100, 200},
-		"a refusal costs nothing":            {func(r pipeline.Reservation) { r.Release() }, 0, 0, 0},
-		"only the first end counts":          {func(r pipeline.Reservation) { r.Release(); r.Keep(); r.Settle(plain, answer(used)) }, 0, 0, 0},
-		"an answer without counts":           {func(r pipeline.Reservation) { r.Settle(plain, answer(pipeline.Usage{})) }, 2100, 2100, 200},
-		"an answer whose output nobody says": {func(r pipeline.Reservation) { r.Settle(plain, answer(pipeline.Usage{InputTokens: 9})) }, 2100, 2100, 200},
-		"an empty answer has none": {func(r pipeline.Reservation) {
+		"an answer costs what it used":       {func(r pipeline.Hold) { r.Settle(plain, answer(used)) }, 10*3 + 4*15, 0, 14},
+		"a cut call costs all it could":      {func(r pipeline.Hold) { r.Keep() }, 2100, 2100, 200},
+		"a refusal costs nothing":            {func(r pipeline.Hold) { r.Release() }, 0, 0, 0},
+		"only the first end counts":          {func(r pipeline.Hold) { r.Release(); r.Keep(); r.Settle(plain, answer(used)) }, 0, 0, 0},
+		"an answer without counts":           {func(r pipeline.Hold) { r.Settle(plain, answer(pipeline.Usage{})) }, 2100, 2100, 200},
+		"an answer whose output nobody says": {func(r pipeline.Hold) { r.Settle(plain, answer(pipeline.Usage{InputTokens: 9})) }, 2100, 2100, 200},
+		"an empty answer has none": {func(r pipeline.Hold) {
 			r.Settle(plain, &pipeline.Response{Usage: pipeline.Usage{InputTokens: 9}})
 		}, 27, 0, 9},
-		"a cache kept for five minutes": {func(r pipeline.Reservation) { r.Settle(plain, answer(cached)) }, 3 + 3 + 40 + 15, 0, 22},
-		"a cache kept for an hour, or partly": {func(r pipeline.Reservation) {
+		"a cache kept for five minutes": {func(r pipeline.Hold) { r.Settle(plain, answer(cached)) }, 3 + 3 + 40 + 15, 0, 22},
+		"a cache kept for an hour, or partly": {func(r pipeline.Hold) {
 			r.Settle(&pipeline.Request{Body: []byte(`{"ttl":"1h"}`)}, answer(cached))
 		}, 3 + 3 + 60 + 15, 0, 22},
 	}
@@ -111,7 +111,7 @@ func TestEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), FileName)
 			l := open(t, options(t, path))
-			tt.end(reserve(t, l))
+			tt.end(takeOn(t, l))
 			want := Spent{Currency: "USD", Money: tt.money * micro, Tokens: tt.tokens, UnsureMoney: tt.unsure * micro}
 			if tt.unsure > 0 {
 				want.UnsureTokens = tt.tokens
@@ -143,7 +143,7 @@ func TestBilledMoreThanItsMost(t *testing.T) {
 		l := open(t, o)
 		for range 2 {
 			c, _ := l.Most(plain)
-			l.Reserve(c).Settle(plain, answer(used))
+			l.Hold(c).Settle(plain, answer(used))
 		}
 		if len(notes) != 1 || !strings.HasPrefix(notes[0], want) {
 			t.Errorf("said %q, want %q once", notes, want)
@@ -163,19 +163,19 @@ func TestRoom(t *testing.T) {
 			if got := l.Room(c); got != want {
 				t.Errorf("room %v, want %v in %+v", got, want, l.Spent())
 			}
-			if r := l.Reserve(c); (r != nil) != (want == pipeline.RoomNow) {
-				t.Errorf("Reserve = %v where room is %v", r, want)
+			if r := l.Hold(c); (r != nil) != (want == pipeline.RoomNow) {
+				t.Errorf("Hold = %v where room is %v", r, want)
 			} else if r != nil {
 				r.Release()
 			}
 		}
-		first, second := reserve(t, l), reserve(t, l)
+		first, second := takeOn(t, l), takeOn(t, l)
 		room(pipeline.RoomLater)
 		first.Settle(plain, answer(pipeline.Usage{InputTokens: 10, OutputTokens: 10}))
 		room(pipeline.RoomNow)
 		second.Keep()
 		room(pipeline.RoomNow)
-		reserve(t, l).Keep()
+		takeOn(t, l).Keep()
 		room(pipeline.RoomNever)
 		if s := l.Stop("in.jsonl:7", c); !strings.Contains(s, "in.jsonl:7") || !strings.Contains(s, "of it by calls that failed or were cut") {
 			t.Error(s)
@@ -183,7 +183,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A process that is gone leaves its reservations spent, wherever the file was cut; the end of a call that is lost
+// A process that is gone leaves its holds spent, wherever the file was cut; the end of a call that is lost
 // costs no less.
 func TestCutAtEveryByte(t *testing.T) {
 	dir := t.TempDir()
@@ -200,11 +200,11 @@ func TestCutAtEveryByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := l.Spent()
-		least[int(info.Size())] = s.Money + s.ReservedMoney
+		least[int(info.Size())] = s.Money + s.HeldMoney
 	}
-	var flying []pipeline.Reservation
+	var flying []pipeline.Hold
 	for i := range 12 {
-		flying = append(flying, reserve(t, l))
+		flying = append(flying, takeOn(t, l))
 		note()
 		if i%3 == 2 {
 			flying[i-1].Settle(plain, answer(pipeline.Usage{InputTokens: 5, OutputTokens: 5}))
@@ -234,8 +234,8 @@ func TestCutAtEveryByte(t *testing.T) {
 			if _, err := next.replay(); err != nil {
 				t.Fatalf("cut at byte %d, then %d bytes: %v", cut, len(tail), err)
 			}
-			if s := next.Spent(); s.Money != want || s.ReservedMoney != 0 {
-				t.Fatalf("cut at byte %d, then %d bytes: %d are spent and %d reserved, want %d and none", cut, len(tail), s.Money, s.ReservedMoney, want)
+			if s := next.Spent(); s.Money != want || s.HeldMoney != 0 {
+				t.Fatalf("cut at byte %d, then %d bytes: %d are spent and %d held, want %d and none", cut, len(tail), s.Money, s.HeldMoney, want)
 			}
 		}
 	}
@@ -254,8 +254,8 @@ func TestCutAtEveryByte(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	l := open(t, options(t, path))
-	reserve(t, l)
-	reserve(t, l)
+	takeOn(t, l)
+	takeOn(t, l)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +316,7 @@ func TestLessThanTheRows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	l := open(t, options(t, path))
 	for range 4 {
-		reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 40, OutputTokens: 10}))
+		takeOn(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 40, OutputTokens: 10}))
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestLessThanTheRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := bytes.SplitAfter(whole, []byte("\n")) // the sums, then the reservation and the end of each call
+	lines := bytes.SplitAfter(whole, []byte("\n")) // the sums, then the hold and the end of each call
 	upTo := func(n int) []byte { return append(bytes.Join(lines[:n], nil), lines[n][:20]...) }
 	rows := pipeline.Usage{InputTokens: 100, OutputTokens: 40, CacheReadInputTokens: 60}
 	for name, tt := range map[string]struct {
@@ -350,7 +350,7 @@ func TestLessThanTheRows(t *testing.T) {
 	}
 }
 
-// A call is not sent when its reservation could not be written.
+// A call is not sent when its hold could not be written.
 func TestFullDisk(t *testing.T) {
 	full := false
 	o := options(t, filepath.Join(t.TempDir(), FileName))
@@ -361,16 +361,16 @@ func TestFullDisk(t *testing.T) {
 		return 0, nil
 	}}
 	l := open(t, o)
-	kept := reserve(t, l)
+	kept := takeOn(t, l)
 	full = true
 	c, _ := l.Most(caching)
-	r := l.Reserve(c)
+	r := l.Hold(c)
 	if err := r.Journal(); err == nil {
 		t.Fatal("Journal on a full disk says nothing")
 	}
 	r.Release()
 	full = false
-	reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1}))
+	takeOn(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1}))
 	kept.Keep()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -381,7 +381,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// Reservations that come at the same time share an fsync.
+// Holds that come at the same time share an fsync.
 func TestGroups(t *testing.T) {
 	var mu sync.Mutex
 	syncs := 0
@@ -399,11 +399,11 @@ func TestGroups(t *testing.T) {
 	syncs = 0
 	var all sync.WaitGroup
 	for range 100 {
-		all.Go(func() { reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1})) })
+		all.Go(func() { takeOn(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1})) })
 	}
 	all.Wait()
 	if syncs > 20 {
-		t.Errorf("%d fsyncs for 100 reservations at the same time", syncs)
+		t.Errorf("%d fsyncs for 100 holds at the same time", syncs)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -417,11 +417,11 @@ func TestGroups(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	l := open(t, options(t, path))
-	flying := reserve(t, l)
+	flying := takeOn(t, l)
 	const calls = 300
 	for i := range calls {
 		l.limit = 2000
-		r := reserve(t, l)
+		r := takeOn(t, l)
 		if i%2 == 0 {
 			r.Keep()
 		} else {
@@ -432,7 +432,7 @@ func TestReplaced(t *testing.T) {
 		t.Errorf("the file has %d bytes: %v", info.Size(), err)
 	}
 	want := int64(calls/2*askMoney + calls/2*18*micro + askMoney)
-	if s := l.Spent(); s.Money+s.ReservedMoney != want {
+	if s := l.Spent(); s.Money+s.HeldMoney != want {
 		t.Errorf("%+v, want %d in all", s, want)
 	}
 	if s := open(t, options(t, path)).Spent(); s.Money != want {
@@ -452,16 +452,16 @@ func TestNotReplaced(t *testing.T) {
 		return 0, nil
 	}}
 	l := open(t, o)
-	reserve(t, l).Keep()
+	takeOn(t, l).Keep()
 	l.limit, broken = 1, true
 	c, _ := l.Most(caching)
-	r := l.Reserve(c)
+	r := l.Hold(c)
 	if err := r.Journal(); err == nil {
 		t.Fatal("Journal says nothing of a file that could not be replaced")
 	}
 	r.Release()
 	l.limit = 1 << 20
-	reserve(t, l).Keep()
+	takeOn(t, l).Keep()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +471,7 @@ func TestNotReplaced(t *testing.T) {
 	}
 }
 
-// While a file that was replaced cannot be opened again it takes no reservation: no call goes that is not written down.
+// While a file that was replaced cannot be opened again it takes no hold: no call goes that is not written down.
 func TestReplacedAndGone(t *testing.T) {
 	broken := false
 	path := filepath.Join(t.TempDir(), FileName)
@@ -483,18 +483,18 @@ func TestReplacedAndGone(t *testing.T) {
 		return 0, nil
 	}}
 	l := open(t, o)
-	reserve(t, l).Keep()
+	takeOn(t, l).Keep()
 	l.limit, broken = 1, true
 	c, _ := l.Most(caching)
 	for range 2 {
-		r := l.Reserve(c)
+		r := l.Hold(c)
 		if err := r.Journal(); err == nil {
 			t.Error("Journal says nothing of a file that could not be opened again")
 		}
 		r.Release()
 	}
 	broken = false
-	reserve(t, l).Keep()
+	takeOn(t, l).Keep()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -503,14 +503,14 @@ func TestReplacedAndGone(t *testing.T) {
 	}
 }
 
-// The file is replaced while other calls reserve and end.
+// The file is replaced while other calls hold and end.
 func TestReplacedMeanwhile(t *testing.T) {
 	o := options(t, filepath.Join(t.TempDir(), FileName))
 	l := open(t, o)
 	l.limit = 1
 	var all sync.WaitGroup
 	for range 50 {
-		all.Go(func() { reserve(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1})) })
+		all.Go(func() { takeOn(t, l).Settle(plain, answer(pipeline.Usage{InputTokens: 1, OutputTokens: 1})) })
 	}
 	all.Wait()
 	if err := l.Close(); err != nil {
@@ -534,7 +534,7 @@ func TestEarlierSessions(t *testing.T) {
 		}
 		l := open(t, o)
 		s := l.Spent()
-		reserve(t, l).Keep()
+		takeOn(t, l).Keep()
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -576,8 +576,8 @@ func TestNeverPassed(t *testing.T) {
 		o.MaxMoney = rapid.Int64Range(0, 30*askMoney).Draw(rt, "bound")
 		l := open(t, o)
 		var billed int64 // by the service, which answers to calls of dead processes as well
-		var flying []pipeline.Reservation
-		take := func(rt *rapid.T) pipeline.Reservation {
+		var flying []pipeline.Hold
+		take := func(rt *rapid.T) pipeline.Hold {
 			i := rapid.IntRange(0, len(flying)-1).Draw(rt, "which")
 			r := flying[i]
 			flying = append(flying[:i], flying[i+1:]...)
@@ -587,7 +587,7 @@ func TestNeverPassed(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"call": func(rt *rapid.T) {
 				c, _ := l.Most(caching)
-				if r := l.Reserve(c); r != nil {
+				if r := l.Hold(c); r != nil {
 					if err := r.Journal(); err != nil {
 						rt.Fatal(err)
 					}
@@ -637,8 +637,8 @@ func TestNeverPassed(t *testing.T) {
 				if o.MaxMoney > 0 && billed > o.MaxMoney {
 					rt.Fatalf("%d were billed, the bound is %d", billed, o.MaxMoney)
 				}
-				if s.Money+s.ReservedMoney < billed {
-					rt.Fatalf("%d were billed, the ledger knows of %d", billed, s.Money+s.ReservedMoney)
+				if s.Money+s.HeldMoney < billed {
+					rt.Fatalf("%d were billed, the ledger knows of %d", billed, s.Money+s.HeldMoney)
 				}
 			},
 		})
@@ -656,13 +656,13 @@ func TestExactly(t *testing.T) {
 	}
 }
 
-// One reservation and its end, with an fsync that costs nothing: what the ledger itself takes.
-func BenchmarkReservation(b *testing.B) {
+// One hold and its end, with an fsync that costs nothing: what the ledger itself takes.
+func BenchmarkHold(b *testing.B) {
 	for name, path := range map[string]string{"memory": "", "file": filepath.Join(b.TempDir(), FileName)} {
 		b.Run(name, func(b *testing.B) {
 			l := open(b, options(b, path))
 			for b.Loop() {
-				reserve(b, l).Settle(plain, answer(cached))
+				takeOn(b, l).Settle(plain, answer(cached))
 			}
 		})
 	}
@@ -675,7 +675,7 @@ func TestStopped(t *testing.T) {
 	o := options(t, path)
 	o.MaxMoney = 3 * askMoney
 	l := open(t, o)
-	reserve(t, l).Keep()
+	takeOn(t, l).Keep()
 	small := pipeline.Charge{Money: 1}
 	if l.Room(small) != pipeline.RoomNow {
 		t.Fatal("no room for a small call")
@@ -686,7 +686,7 @@ func TestStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		l = open(t, o)
-		if l.Room(small) != pipeline.RoomNever || l.Reserve(small) != nil {
+		if l.Room(small) != pipeline.RoomNever || l.Hold(small) != nil {
 			t.Error("there is room in the next session")
 		}
 		if again := l.Stop("in.jsonl:3", small); again != said {
