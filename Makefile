@@ -93,8 +93,8 @@ duckdb: ## the same, and the Parquet file read back by DuckDB (needs node and np
 kill: ## kill -9 a run again and again, then verify that nothing is lost or twice
 	$(BENCHTOOL) kill
 
-spend: ## runs with --max-cost, failures and kills, against the server's own count of tokens
-	$(BENCHTOOL) spend
+spend: ## runs with --max-cost, failures and kills, against the server's own count of tokens; what a bound takes (ARGS='-n 0': only that)
+	$(BENCHTOOL) spend $(ARGS)
 
 storm: ## every fault the simulator knows at once, then verify
 	$(BENCHTOOL) storm

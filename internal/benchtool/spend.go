@@ -21,10 +21,11 @@ import (
 
 // spend gives runs a bound on what they may cost, fails their calls in many ways, kills them at random moments and gives the same
 // command again, until they have used up the bound or their input. The server's own count of tokens, priced by the same table, must
-// not pass the bound in any of them, and the same command once more must send nothing.
+// not pass the bound in any of them, and the same command once more must send nothing. Then it measures what a bound takes.
 func spend(ctx context.Context, args []string) error {
 	f, l := labFlags("spend")
 	runs := f.Int("n", 200, "runs")
+	pairs := f.Int("pairs", 3, "`pairs` of runs with a bound and without, that tell what it takes")
 	from := f.Int("from", 0, "number of the first run, to see one again")
 	parallel := f.Int("parallel", 4, "runs at a time")
 	seed := f.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is drawn; printed when something is wrong") //nolint:gosec // any number will do
@@ -39,11 +40,17 @@ func spend(ctx context.Context, args []string) error {
 	if err := s.all(ctx, *from, *runs, *parallel, *seed); err != nil {
 		return fmt.Errorf("seed %d: %w", *seed, err)
 	}
-	s.print()
+	if *runs > 0 {
+		s.print()
+	}
 	if err := s.found.err(); err != nil {
 		return fmt.Errorf("seed %d: %w", *seed, err)
 	}
-	return nil
+	if *pairs == 0 {
+		return nil
+	}
+	fmt.Println()
+	return s.cost(ctx, *pairs)
 }
 
 // A spender keeps what the runs came to.
