@@ -34,7 +34,7 @@ type Spending interface {
 	Stop(place string, c Charge) string
 }
 
-// A Hold, as on a card, is what a call may cost while nobody knows what it does cost. One goroutine uses it; the first of Settle, Keep and
+// A Hold is what a call may cost, as on a card, while nobody knows what it does cost. One goroutine uses it; the first of Settle, Keep and
 // Release ends it.
 type Hold interface {
 	// Journal makes it durable: from here on it counts, whatever becomes of this process. The call may be sent only after it
