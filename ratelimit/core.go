@@ -97,7 +97,6 @@ type core struct {
 	rivals                 rivals
 	first                  time.Time // the first request; zero: none yet
 	sporadic               bool      // the last cut followed sporadic refusals
-	ramp                   ramp
 
 	flights  []flight
 	idle     []uint32 // flights not in use
@@ -140,7 +139,6 @@ func newCore(o Options, now time.Time) *core {
 		verdicts:    verdicts{calm: calmFirst, over: calmPrior},
 		asOf:        now,
 	}
-	c.ramp.on = math.IsInf(c.tokenPace.x, 1) && math.IsInf(c.requestPace.x, 1)
 	c.paceTokens(now)
 	c.paceRequests(now)
 	return c
@@ -269,9 +267,6 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	if !c.streams.fits(c.inFlight) {
 		return verdict{cause: byConcurrency}
 	}
-	if at := c.ramp.ready(now, c.inFlight, c.streams.most); at.After(now) {
-		return verdict{cause: byConcurrency, at: at}
-	}
 	if paced && !c.requests.AllowN(now, 1) {
 		return verdict{cause: byRequests, paced: true, at: now.Add(time.Microsecond)}
 	}
@@ -284,7 +279,7 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	c.idle = c.idle[:len(c.idle)-1]
 	c.inFlight++
 	if c.first.IsZero() {
-		c.first, c.ramp.began = now, now
+		c.first = now
 		c.tokenFloor = max(1, expect) / minute
 	}
 	f := &c.flights[id]

@@ -474,7 +474,6 @@ func TestRequestsFromBeforeThePaceAreNotRefunded(t *testing.T) {
 // When the first refusal arrives, others are still on their way.
 func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
 	c, admit := start(t, Options{Start: Learned{Concurrency: 600}})
-	c.ramp.on = false
 	type permit struct{ id, gen uint32 }
 	var ps []permit
 	for range 600 {

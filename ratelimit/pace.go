@@ -284,7 +284,7 @@ func (p *pace) step(d time.Duration, stated bool, floor float64) float64 {
 // fewAtFirst says that there are so few requests that each is half a percent of a minute's, and so far no sign of others.
 func (p *pace) fewAtFirst(floor float64) bool { return p.cuts <= firstCuts && p.x < fewSent*floor }
 
-// trend compares a ceiling with the one before. The first are those of the ramp.
+// trend compares a ceiling with the one before. The first are those of the doubling.
 func (p *pace) trend(ceiling float64) {
 	last := p.ceilings[0]
 	switch {

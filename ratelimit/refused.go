@@ -291,7 +291,6 @@ func (c *core) clumped() bool {
 // cut lowers the pace that bound last. Where none did, that of tokens: not every model has a quota of requests.
 // over is the time in seconds in which the minute's use was admitted.
 func (c *core) cut(now time.Time, f *flight, over float64) {
-	c.ramp.on = false
 	if c.lastPaced == byRequests && now.Sub(c.lastPacedT) <= blameFor {
 		c.requestPace.judge(c.sporadic && !c.noise.lately(now), c.minute.sum.sent)
 		c.requestPace.cut(now, c.minute.sum.accepted/over, 1.0/minute, fill{})

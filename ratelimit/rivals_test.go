@@ -99,7 +99,7 @@ func TestPressedPacesMeet(t *testing.T) {
 // TestRivalsThatLeave: runners that a rival has pressed go back to refusing little, though each still sees the others press. One may
 // take the others for a rival once more, so what holds is held of most seeds.
 func TestRivalsThatLeave(t *testing.T) {
-	const seeds = 5
+	const seeds = 8
 	for _, shape := range shapeNames {
 		t.Run(shape, func(t *testing.T) {
 			noticed, left := 0, 0
@@ -124,7 +124,7 @@ func TestRivalsThatLeave(t *testing.T) {
 				}
 				all = append(all, fmt.Sprint(got))
 			}
-			if noticed < seeds-1 {
+			if noticed < seeds-3 {
 				t.Errorf("somebody noticed the rival in %d of %d jobs", noticed, seeds)
 			}
 			if left < seeds-1 {
@@ -156,9 +156,9 @@ func TestBurstsDoNotSinkAPaceForEver(t *testing.T) {
 		bursty
 		mean, least int // a minute
 	}{
-		{bursty{first: 12 * time.Second, every: 30 * time.Second, long: 3 * time.Second}, 460, 420},
+		{bursty{first: 12 * time.Second, every: 30 * time.Second, long: 3 * time.Second}, 900, 800},
 		{bursty{first: 70 * time.Second, every: time.Minute, long: 3 * time.Second}, 950, 900},
-		{bursty{every: 30 * time.Second, long: 3 * time.Second}, 500, 150}, // the job begins in a burst, so with next to nothing
+		{bursty{every: 30 * time.Second, long: 3 * time.Second}, 300, 150}, // the job begins in a burst, so with next to nothing
 	} {
 		t.Run(fmt.Sprintf("%v in %v, from %v on", tt.long, tt.every, tt.first), func(t *testing.T) {
 			const seeds = 8
