@@ -18,6 +18,7 @@ const (
 	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
 	temperLeast     = 3                // refusals since the first cut, and
 	temperShare     = 0.3              // of what was sent since, are more than chance
+	opening         = time.Second      // of a job
 	clumpLeast      = 25               // refusals since a cut, and
 	clumpShare      = 0.2              // of what was sent since, are a quota's, if so many
 	clumpHeads      = 0.6              // times as follow no other by chance, or fewer, do
@@ -96,6 +97,7 @@ type core struct {
 	noise                  noise
 	rivals                 rivals
 	first                  time.Time // the first request; zero: none yet
+	heard                  bool      // anything but refusals, or what is known is enough to begin with more
 	sporadic               bool      // the last cut followed sporadic refusals
 
 	flights  []flight
@@ -139,6 +141,7 @@ func newCore(o Options, now time.Time) *core {
 		verdicts:    verdicts{calm: calmFirst, over: calmPrior},
 		asOf:        now,
 	}
+	c.heard = c.tokenPace.x < math.Inf(1) || c.requestPace.x < math.Inf(1) || o.Start.Concurrency > 0
 	c.paceTokens(now)
 	c.paceRequests(now)
 	return c
@@ -267,6 +270,9 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	if !c.streams.fits(c.inFlight) {
 		return verdict{cause: byConcurrency}
 	}
+	if c.opens(now) {
+		return verdict{cause: byConcurrency, at: c.first.Add(opening)}
+	}
 	if paced && !c.requests.AllowN(now, 1) {
 		return verdict{cause: byRequests, paced: true, at: now.Add(time.Microsecond)}
 	}
@@ -390,11 +396,18 @@ func (c *core) succeed(now time.Time, id, gen uint32, u Usage) {
 	}
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
+	c.heard = true
 	c.hung -= c.hung / hungOver
 	c.predict.learn(f.cost, u, now.Sub(f.began))
 	c.tellStreams(now, c.streams.succeeded(now, &f, u.Output))
 	c.service.ended(id, false)
 	c.daily.ended(id, false)
+}
+
+// opens says that the first streams of a job that knows nothing are on their way. Until anything but refusals is heard of them, whoever is refused is not
+// replaced: a quota that is used up would refuse the next as well.
+func (c *core) opens(now time.Time) bool {
+	return !c.heard && c.inFlight > 0 && c.verdicts.n >= firstLimit && now.Sub(c.first) < opening
 }
 
 // firstToken notes that a flight's answer has begun.
@@ -404,7 +417,7 @@ func (c *core) firstToken(now time.Time, id, gen uint32) {
 	}
 	if f := &c.flights[id]; f.live && f.gen == gen && f.first.IsZero() {
 		c.account(now)
-		f.first = now
+		f.first, c.heard = now, true
 		c.talking++
 		c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among, c.talking))
 	}
@@ -448,6 +461,7 @@ func (c *core) fail(now time.Time, id, gen uint32, u Usage, overload bool) {
 	}
 	c.book(now, &f, c.predict.settle(u), slot{})
 	c.verdicts.ended()
+	c.heard = true
 	hung := 0.0
 	if u == (Usage{}) {
 		hung = min(1, now.Sub(f.began).Minutes())

@@ -126,3 +126,37 @@ func TestRefusalsInClumps(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstStreamsAreNotReplaced: a quota that is used up when a job begins refuses all of its first streams, and who would replace them too. What
+// was answered, or failed in another way, says that there is something to be had.
+func TestFirstStreamsAreNotReplaced(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		ended func(c *core, p verdict)
+		more  int // of ten that end
+	}{
+		{"refused", func(c *core, p verdict) { c.throttled(after(50*time.Millisecond), p.id, 1, false) }, 0},
+		{"answered", func(c *core, p verdict) { c.succeed(after(50*time.Millisecond), p.id, 1, Usage{Input: 1}) }, 10},
+		{"overloaded", func(c *core, p verdict) { c.fail(after(50*time.Millisecond), p.id, 1, Usage{}, true) }, 10},
+	} {
+		c := newCore(Options{Concurrency: 400, Rand: func() float64 { return 0.5 }}, epoch)
+		var first []verdict
+		begin := func(at time.Duration) (n int) {
+			for v := c.admit(after(at), Cost{Input: 1}); v.ok; v = c.admit(after(at), Cost{Input: 1}) {
+				first = append(first, v)
+				n++
+			}
+			return n
+		}
+		if n := begin(0); n != firstLimit {
+			t.Fatalf("%d streams begin, want %v", n, firstLimit)
+		}
+		c.verdicts.calm = calmMost // no few of them are an exhausted quota
+		for _, p := range first[:10] {
+			tt.ended(c, p)
+		}
+		if n := begin(60 * time.Millisecond); n != tt.more {
+			t.Errorf("%s: %d of 10 are replaced, want %d", tt.name, n, tt.more)
+		}
+	}
+}
