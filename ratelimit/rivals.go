@@ -220,7 +220,7 @@ func (c *core) press(now time.Time, p *pace, x float64, reason string) {
 	if r.asked == 0 {
 		p.starts = pressedStarts
 	}
-	r.state, r.quiet = pressed, false
+	r.state, r.quiet, r.requests = pressed, false, p == &c.requestPace
 	r.clear()
 	p.x, p.top = x, x
 	c.setPaces(now)

@@ -96,6 +96,24 @@ func TestPressedPacesMeet(t *testing.T) {
 	}
 }
 
+// TestPressedPaceIsTheOneThatComesBack: where minutes show the rival nothing was asked, and still it is the pace of requests that bound.
+func TestPressedPaceIsTheOneThatComesBack(t *testing.T) {
+	c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+	c.minutes.known = true
+	c.requestPace.x, c.requestPace.cuts, c.lastPaced = 1, trusted, byRequests
+	at := 25 * time.Second
+	for ; c.rivals.state == alone && at < 10*time.Minute; at += time.Minute {
+		c.lastPacedT = after(at)
+		c.exhausts(after(at))
+	}
+	c.service.began = after(at)
+	c.listen(after(at + restedFor + time.Second))
+	if c.rivals.state != alone || c.requestPace.binds != silent || c.tokenPace.binds != 0 {
+		t.Errorf("state %v, the pace of requests bound for %v s and that of tokens for %v, want %v and 0",
+			c.rivals.state, c.requestPace.binds, c.tokenPace.binds, silent)
+	}
+}
+
 // TestRivalsThatLeave: runners that a rival has pressed go back to refusing little, though each still sees the others press. One may
 // take the others for a rival once more, so what holds is held of most seeds.
 func TestRivalsThatLeave(t *testing.T) {
