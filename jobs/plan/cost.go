@@ -83,14 +83,17 @@ func (p *planner) bill(e *price.Entry, factor float64) (expected, longest price.
 
 func (p *planner) byToken(c *Cost, e *price.Entry, factor float64) {
 	expected, longest := p.bill(e, factor)
+	if p.w.ceiled() {
+		c.AtMost = math.Ceil(p.w.mostMoney/(price.Pico/1e6)) / 1e6 // never less than it is
+	}
+	if over := max(longest.Total(), expected.Total()); c.AtMost > 0 && over > c.AtMost { // a sample may say more than is possible
+		expected, longest = expected.Times(c.AtMost/over), longest.Times(c.AtMost/over)
+	}
 	c.Input, c.Output = cents(expected.Input), cents(expected.Output)
 	c.CacheRead, c.CacheWrite = cents(expected.CacheRead), cents(expected.CacheWrite)
 	c.Total, c.Longest = cents(expected.Total()), cents(max(longest.Total(), expected.Total()))
 	c.Low = cents(expected.Total() - p.spread*expected.Output)
 	c.High = min(cents(expected.Total()+p.spread*expected.Output), c.Longest)
-	if p.w.ceiled() {
-		c.AtMost = math.Ceil(p.w.mostMoney/(price.Pico/1e6)) / 1e6 // never less than it is
-	}
 }
 
 // otherTiers tells what the same would cost elsewhere, where the table has a price.

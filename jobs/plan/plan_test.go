@@ -323,6 +323,17 @@ prices:
 			}
 		})
 	}
+	t.Run("nothing of it is above the most", func(t *testing.T) {
+		w := NewWorkload(0)
+		w.Most = func(*pipeline.Request) (pipeline.Charge, error) { return pipeline.Charge{Money: price.Pico}, nil } // a sample says 2.05
+		for range 10 {
+			w.Add(&pipeline.Request{Record: &pipeline.Record{Source: "in.jsonl", Line: 1}, InputTokens: 50, MaxTokens: 200})
+		}
+		c := report(t, w, Options{Model: "m", Prices: tab, PriceFile: "p.yaml"}).Cost
+		if c.AtMost != 10 || max(c.Total, c.High, c.Longest) != 10 || math.Abs(c.Input+c.Output-c.Total) > 1e-5 {
+			t.Errorf("%v in and %v out are %v, up to %v, with the longest answers %v, at most %v", c.Input, c.Output, c.Total, c.High, c.Longest, c.AtMost)
+		}
+	})
 	t.Run("no price is no cost, and said", func(t *testing.T) {
 		r := report(t, workload(1, 0, 1, 1), Options{Model: "other", Region: "eu-west-1", Prices: tab, PriceFile: "p.yaml"})
 		if r.Cost != nil || !slices.Contains(r.Warnings, "p.yaml has no price for other in eu-west-1: the cost is not told") {
