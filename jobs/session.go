@@ -117,7 +117,7 @@ func (s *session) run(ctx context.Context) (Outcome, error) {
 	err := s.runner.Run(ctx)
 	end := s.ending(err)
 	if s.ledger != nil {
-		if err := s.ledger.Close(); err != nil { // what is lost counts at its reservation
+		if err := s.ledger.Close(); err != nil { // what is lost counts at its hold
 			s.printer.Warn(fmt.Sprintf("what the last calls have cost could not be noted, and counts as the most they may have: %v", err))
 		}
 	}

@@ -34,7 +34,7 @@ func (p *planner) warn(r *Report) {
 	}
 }
 
-// warnBounds tells where a bound on spending stops the run before its end, or may: by then reservations are larger than answers, so that the
+// warnBounds tells where a bound on spending stops the run before its end, or may: by then holds are larger than answers, so that the
 // last of the bound is used by one stream after the other.
 func (p *planner) warnBounds(r *Report, say func(format string, args ...any)) {
 	p.warnEndless(r, say)

@@ -31,7 +31,8 @@
 // A hold is in the file, fsynced, before its call is sent; holds that come at the same time share one fsync. What ended
 // without a charge cost nothing. Ends are written as they come and fsynced with the next hold: one that is lost counts at its
 // hold. On opening, and whenever it has grown by 16 MiB, the file is replaced by one that carries the sums. What follows the last
-// newline is torn, and dropped; any other line that does not read is damage, and an error ([journal.ReplayStrict]). A file that tells of
+// newline is torn, and dropped; any other line that does not read is damage, and an error ([journal.ReplayStrict]). Without a
+// bound a disk that refuses is told once and stops no call; the file is replaced when it can be written again. A file that tells of
 // less than the rows of the run was cut later: the rows count.
 //
 // A session that has neither a bound nor prices writes nothing here. What it spent is then known from its rows only, which [Rows] tells.

@@ -65,6 +65,7 @@ type Ledger struct {
 	lastID int64
 	group  *group // what is to be written next
 	passed bool   // a call has cost more than was held for it, which was said
+	loose  bool   // calls went out without a durable hold, which was said
 
 	unpriced pipeline.Charge // of known and unsure, tokens that nobody has priced
 	rows     pipeline.Usage  // of sessions that did not count, as far as it is in known
@@ -73,7 +74,7 @@ type Ledger struct {
 
 	disk    sync.Mutex       // of what follows; taken before mu
 	journal *journal.Journal // nil where it could not be opened again
-	limit   int64            // size from which the file is replaced
+	limit   int64            // size from which the file is replaced; less than 0 where it may lack a hold of a call that goes
 }
 
 var _ pipeline.Spending = (*Ledger)(nil)
@@ -120,6 +121,9 @@ func (l *Ledger) room(c pipeline.Charge) pipeline.Room {
 	return pipeline.RoomNow
 }
 
+// bounded tells whether there is a bound at all.
+func (o *Options) bounded() bool { return o.MaxMoney > 0 || o.MaxTokens > 0 }
+
 // covers reports whether the bounds allow for a charge.
 func (o *Options) covers(c pipeline.Charge) bool {
 	return (o.MaxMoney == 0 || c.Money <= o.MaxMoney) && (o.MaxTokens == 0 || tokens(c) <= o.MaxTokens)
@@ -145,7 +149,7 @@ type hold struct {
 	ended  bool
 }
 
-// Journal makes the hold durable.
+// Journal makes the hold durable. Where nothing is bounded the count stops no call: a disk that refuses is told once.
 func (r *hold) Journal() error {
 	l := r.l
 	if l.opt.Path == "" {
@@ -158,7 +162,18 @@ func (r *hold) Journal() error {
 	g := l.group
 	g.line.Held = append(g.line.Held, mark{r.id, r.charge})
 	l.mu.Unlock()
-	return l.flush(g)
+	err := l.flush(g)
+	if err == nil || l.opt.bounded() {
+		return err
+	}
+	l.mu.Lock()
+	told := l.loose
+	l.loose = true
+	l.mu.Unlock()
+	if !told {
+		l.opt.Notice(fmt.Sprintf("what the run spends cannot be noted, and only its rows tell if it is killed before it can be: %v", err))
+	}
+	return nil
 }
 
 // Settle replaces the hold by what an answer has used.
@@ -227,7 +242,7 @@ func (l *Ledger) spend(sum *pipeline.Charge, c pipeline.Charge) {
 
 // look says once that a bound was not one: then the sum may pass what was allowed by as much.
 func (l *Ledger) look(held, cost pipeline.Charge) {
-	if l.opt.MaxMoney == 0 && l.opt.MaxTokens == 0 || cost.Money <= held.Money && tokens(cost) <= tokens(held) {
+	if !l.opt.bounded() || cost.Money <= held.Money && tokens(cost) <= tokens(held) {
 		return
 	}
 	l.mu.Lock()
@@ -299,6 +314,9 @@ func (l *Ledger) flush(g *group) error {
 	if g.err == nil && l.journal.Size() > l.limit {
 		g.err = l.replace()
 	}
+	if g.err != nil && !l.opt.bounded() {
+		l.limit = -1
+	}
 	return g.err
 }
 
@@ -314,6 +332,10 @@ func (l *Ledger) Close() error {
 	switch { // nothing is held any more
 	case len(g.line.Ended) > 0 || g.line.Stopped != nil:
 		err = l.flush(g)
+	case l.limit < 0:
+		l.disk.Lock()
+		err = l.replace()
+		l.disk.Unlock()
 	case l.journal != nil:
 		err = l.journal.Sync()
 	}

@@ -355,6 +355,7 @@ func TestLessThanTheRows(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	full := false
 	o := options(t, filepath.Join(t.TempDir(), FileName))
+	o.MaxMoney = 1 << 60 // without a bound nothing stops
 	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, _ string, _ int64) (int, error) {
 		if full {
 			return 3, errors.New("no space left on device")
@@ -379,6 +380,40 @@ func TestFullDisk(t *testing.T) {
 	o.FS = nil
 	if s := open(t, o).Spent(); s.Money != askMoney+18*micro {
 		t.Errorf("spent %d, want a call that was kept and one that cost 18 micro", s.Money)
+	}
+}
+
+// Without a bound a full disk stops no call, and is told once. What could not be noted is in the file as soon as it can be.
+func TestFullDiskWithoutABound(t *testing.T) {
+	for _, more := range []bool{false, true} { // another call finds the disk well, or only Close does
+		full := false
+		o := options(t, filepath.Join(t.TempDir(), FileName))
+		var told []string
+		o.Notice = func(s string) { told = append(told, s) }
+		o.FS = &atomicfile.FS{Fault: func(atomicfile.Op, string, int64) (int, error) {
+			if full {
+				return 3, errors.New("no space left on device")
+			}
+			return 0, nil
+		}}
+		l := open(t, o)
+		full = true
+		takeOn(t, l).Keep()
+		takeOn(t, l).Keep()
+		if full = false; more {
+			takeOn(t, l).Keep()
+		}
+		want := l.Spent().Money
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(told) != 1 || !strings.Contains(told[0], "no space left") {
+			t.Errorf("told %q, want the fault once", told)
+		}
+		o.FS = nil
+		if s := open(t, o).Spent(); s.Money != want || want < 2*askMoney {
+			t.Errorf("more calls %v: the file tells of %d, want %d", more, s.Money, want)
+		}
 	}
 }
 
@@ -450,6 +485,7 @@ func TestReplaced(t *testing.T) {
 func TestNotReplaced(t *testing.T) {
 	broken := false
 	o := options(t, filepath.Join(t.TempDir(), FileName))
+	o.MaxMoney = 1 << 60 // without a bound nothing stops
 	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, _ string, _ int64) (int, error) {
 		if broken && op == atomicfile.OpRename {
 			return 0, errors.New("not now")
@@ -481,6 +517,7 @@ func TestReplacedAndGone(t *testing.T) {
 	broken := false
 	path := filepath.Join(t.TempDir(), FileName)
 	o := options(t, path)
+	o.MaxMoney = 1 << 60 // without a bound nothing stops
 	o.FS = &atomicfile.FS{Fault: func(op atomicfile.Op, name string, _ int64) (int, error) {
 		if broken && op == atomicfile.OpOpen && name == path {
 			return 0, errors.New("too many open files")
