@@ -183,7 +183,11 @@ func (j *job) openLedger() (*spend.Ledger, error) {
 		return ledger, nil
 	}
 	if _, refused := errors.AsType[*spend.RefusedError](err); refused || errors.Is(err, journal.ErrCorrupt) {
-		return nil, refuse(&adviceError{err, "put it back as the run left it; --fresh starts again and counts from nothing"})
+		hint := "put it back as the run left it; --fresh starts again and counts from nothing"
+		if !j.bounded() {
+			hint += "; without --prices the run goes on, and nothing is counted"
+		}
+		return nil, refuse(&adviceError{err, hint})
 	}
 	return nil, &ExitError{Code: ExitFailed, Err: err, Advice: goesOn}
 }
