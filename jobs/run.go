@@ -409,7 +409,7 @@ func (j *job) checkStrictly(r *reader) {
 }
 
 // costly are the settings that say what a call costs, and how much all of them may.
-var costly = []string{"max-cost", "max-tokens-total", "prices", "service-tier", "performance-config-latency"}
+var costly = []string{"max-cost", "max-tokens-total", "prices", "region", "service-tier", "performance-config-latency"}
 
 // changed names the settings that are not what they were in the session before: they may change, and are told. costs tells whether one
 // of them is about money.
