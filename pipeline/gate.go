@@ -2,12 +2,15 @@ package pipeline
 
 import "time"
 
-// Gaps between single probes: thirty or so in twenty minutes of outage, and at most the cap
-// and one call until the end of it is seen.
+// Gaps between single probes: no more than 40 in twenty minutes of outage, and at most the cap and one call until the end of it
+// is seen, however the jitter falls. A fifth of the longest gaps would break one or the other, so jitter has a bound of its own:
+// runners that trip together are seconds apart by the time their gaps are long.
 const (
 	probeGapFirst  = time.Second
 	probeGapGrowth = 1.6
-	probeGapCap    = 40 * time.Second
+	probeGapCap    = 40 * time.Second // jitter included
+	probeJitter    = 0.2              // of a gap, up or down,
+	probeJitterMax = 2 * time.Second  // and no more than this
 
 	// probeTimeoutMin is the least a probe waits for its first token.
 	probeTimeoutMin = 15 * time.Second
@@ -29,7 +32,7 @@ type gate struct {
 	since   time.Time
 	failing time.Time // in Outage: when the first of the calls that tell of it began
 	probeAt time.Time
-	gap     time.Duration
+	gap     time.Duration // before the next probe, but for jitter
 	probing *task         // in flight
 	confirm *task         // the one to send in Confirm
 	probes  int           // sent so far
@@ -40,19 +43,25 @@ type gate struct {
 
 func (g *gate) open() bool { return g.mode == Running }
 
-func (g *gate) shut(mode Mode, now time.Time) {
+func (g *gate) shut(mode Mode, now time.Time, rand func() float64) {
 	if g.mode != mode {
 		g.since = now
 	}
 	g.mode, g.gap, g.probing, g.probes = mode, probeGapFirst, nil, 0
-	g.probeAt = now.Add(g.gap)
+	g.probeAt = now.Add(jittered(g.gap, rand))
 }
 
 // wait sets the time of the next probe after one has failed.
-func (g *gate) wait(now time.Time) {
+func (g *gate) wait(now time.Time, rand func() float64) {
 	g.probing = nil
-	g.gap = min(time.Duration(float64(g.gap)*probeGapGrowth), probeGapCap)
-	g.probeAt = now.Add(g.gap)
+	g.gap = min(time.Duration(float64(g.gap)*probeGapGrowth), probeGapCap-probeJitterMax)
+	g.probeAt = now.Add(jittered(g.gap, rand))
+}
+
+// jittered is a gap a little longer or shorter, so that runners which met the same outage do not probe together.
+func jittered(gap time.Duration, rand func() float64) time.Duration {
+	most := min(probeJitter*float64(gap), float64(probeJitterMax))
+	return gap + time.Duration((2*rand()-1)*most)
 }
 
 // A health window remembers how the last calls went, and who made them.

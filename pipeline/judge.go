@@ -138,7 +138,7 @@ func (d *dispatcher) asleep(t *task, now time.Time, probe bool) {
 	case d.gate.mode != Waking:
 		d.shut(Waking, now, fmt.Sprintf("the model is not ready (%s); trying one call at a time", Clip(t.failure.Error())))
 	case probe:
-		d.gate.wait(now)
+		d.gate.wait(now, d.cfg.Rand)
 	}
 }
 

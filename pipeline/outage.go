@@ -35,7 +35,7 @@ func (d *dispatcher) failedShut(t *task, now time.Time, probe bool) {
 		d.gate.timeout = min(2*d.gate.timeout, d.cfg.FirstTokenTimeout)
 	}
 	if probe {
-		d.gate.wait(now)
+		d.gate.wait(now, d.cfg.Rand)
 	}
 	age := now.Sub(d.gate.since)
 	if probe && d.gate.mode == Outage && age >= d.gate.patience && d.fresh() < 0 && (!d.taking || d.clogged(age)) {
@@ -100,7 +100,7 @@ func (d *dispatcher) shut(mode Mode, now time.Time, notice string) {
 		d.gate.confirm = nil
 		d.ready = slices.Insert(d.ready, 0, t)
 	}
-	d.gate.shut(mode, now)
+	d.gate.shut(mode, now, d.cfg.Rand)
 	d.gate.timeout = max(probeTimeoutMin, 3*d.firstTokens.p99())
 	d.setMode(mode)
 	d.closeAdmission()
