@@ -179,7 +179,7 @@ func (s *session) view() report.View {
 	c := s.counts()
 	v := report.View{
 		Elapsed: time.Since(s.started), Failed: c.Failed, Rejected: c.Rejected,
-		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding, Concurrency: s.spec.Concurrency,
+		Recent: s.collector.Recent(), Gauges: s.runner.Gauges(), Binding: s.limiter.Snapshot().Binding,
 	}
 	v.Done, v.Total = s.progress()
 	v.Spending = s.spending()

@@ -34,16 +34,17 @@ const (
 type cause uint8
 
 const (
-	byWorkers cause = iota // nobody waits
+	byInput cause = iota // nobody waits
 	byConcurrency
 	byRequests
 	byTokens
 	byDay
 	byService
+	byStreams // of what is told only, see told
 	causes
 )
 
-var causeNames = [causes]string{BoundByWorkers, BoundByConcurrency, BoundByRequests, BoundByTokens, BoundByDay, BoundByService}
+var causeNames = [causes]string{BoundByInput, BoundByConcurrency, BoundByRequests, BoundByTokens, BoundByDay, BoundByService, BoundByStreams}
 
 // A verdict says whether a request may go.
 type verdict struct {
@@ -190,8 +191,8 @@ func (c *core) account(now time.Time) {
 	c.asOf = now
 	c.minute.advance(now)
 	c.day.advance(now)
-	c.waits[c.bound] += d
-	if c.bound == byWorkers || c.bound == byConcurrency {
+	c.waits[c.told()] += d
+	if c.bound == byInput || c.bound == byConcurrency {
 		c.tokenPace.idles(d)
 	}
 	c.streams.pass(d, c.inFlight)
@@ -222,7 +223,20 @@ func (c *core) account(now time.Time) {
 	}
 }
 
-// waiting notes what the head of the queue waits for; byWorkers says that there is none. Account first.
+// told is what holds the head of the queue, as people ask for it. A caller that makes no more calls than may be in flight never waits
+// for a stream; and a limit below theirs is none of theirs.
+func (c *core) told() cause {
+	allInFlight := float64(c.inFlight) >= c.streams.most
+	switch {
+	case c.bound == byInput && allInFlight:
+		return byConcurrency
+	case c.bound == byConcurrency && !allInFlight:
+		return byStreams
+	}
+	return c.bound
+}
+
+// waiting notes what the head of the queue waits for; byInput says that there is none. Account first.
 func (c *core) waiting(now time.Time, v verdict) {
 	c.bound, c.boundPaced = v.cause, v.paced
 	if v.cause == byTokens || v.cause == byRequests {

@@ -251,7 +251,7 @@ func TestConcurrencyIsABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, Options{Concurrency: 2})
 		a := acquire(t, l, small)
-		acquire(t, l, small)
+		b := acquire(t, l, small)
 		got := ask(t.Context(), l, small)
 		time.Sleep(time.Hour)
 		if arrived(got) {
@@ -264,10 +264,42 @@ func TestConcurrencyIsABound(t *testing.T) {
 		if !arrived(got) {
 			t.Error("a place is free and nobody has it")
 		}
-		if s := l.Snapshot(); s.Binding != BoundByWorkers {
-			t.Errorf("bound by %q, want %q", s.Binding, BoundByWorkers)
+		b.Succeed(served)
+		if s := l.Snapshot(); s.Binding != BoundByInput {
+			t.Errorf("bound by %q, want %q", s.Binding, BoundByInput)
 		}
 	})
+}
+
+// A caller that makes no more calls than may be in flight never waits, and yet it is what the user allows that holds it. With fewer
+// calls it is the input, and where the service bears fewer streams it is those.
+func TestStreamsThatBind(t *testing.T) {
+	for name, tt := range map[string]struct {
+		o     Options
+		calls int
+		want  string
+	}{
+		"as many as there may be, and none waits": {Options{Concurrency: 4}, 4, BoundByConcurrency},
+		"one waits":                    {Options{Concurrency: 4}, 5, BoundByConcurrency},
+		"one fewer":                    {Options{Concurrency: 4}, 3, BoundByInput},
+		"as many as the service bears": {Options{Concurrency: 8, Start: Learned{Concurrency: 4}}, 5, BoundByStreams},
+		"none":                         {Options{Concurrency: 4}, 0, BoundByInput},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				l := newLimiter(t, tt.o)
+				for range tt.calls {
+					ask(ctx, l, small)
+				}
+				time.Sleep(time.Minute)
+				if s := l.Snapshot(); s.Binding != tt.want || s.Share(tt.want) != 1 {
+					t.Errorf("bound by %q, waited %v; want %q all the time", s.Binding, s.Waited, tt.want)
+				}
+			})
+		})
+	}
 }
 
 func TestPermitEndsOnce(t *testing.T) {

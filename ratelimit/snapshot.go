@@ -7,8 +7,9 @@ import (
 
 // What a limiter may be bound by; see [Snapshot].
 const (
-	BoundByWorkers     = "workers"     // nobody waits here: there are no more requests at the moment
-	BoundByConcurrency = "concurrency" // the streams in flight
+	BoundByInput       = "input"       // nobody waits here: there are no more requests at the moment
+	BoundByConcurrency = "concurrency" // as many streams are in flight as [Options] allows
+	BoundByStreams     = "streams"     // as many are as the service bears, which is fewer
 	BoundByRequests    = "requests"    // requests per minute
 	BoundByTokens      = "tokens"      // tokens per minute
 	BoundByDay         = "day"         // tokens per day
@@ -17,7 +18,7 @@ const (
 
 // A Snapshot is the state of a [Limiter] at one moment.
 type Snapshot struct {
-	// Binding is what the first request in the queue waits for, one of the BoundBy constants.
+	// Binding is what the first request in the queue waits for, or the next one would, one of the BoundBy constants.
 	Binding string
 	// InFlight is the number of permits that have not ended.
 	InFlight int
@@ -51,7 +52,7 @@ type Snapshot struct {
 	// Throttled counts the permits that ended in [Permit.Throttled].
 	Throttled int64
 	// Waited says for how long each of the BoundBy constants was what held the queue, since the limiter was
-	// made. It sums to the limiter's age; BoundByWorkers is the time with nobody waiting.
+	// made. It sums to the limiter's age; BoundByInput is the time in which nobody waited and there was room for more.
 	Waited map[string]time.Duration
 }
 
@@ -75,7 +76,7 @@ func (l *Limiter) Snapshot() Snapshot {
 	c := l.core
 	c.account(now)
 	s := Snapshot{
-		Binding:           causeNames[c.bound],
+		Binding:           causeNames[c.told()],
 		InFlight:          c.inFlight,
 		Waiting:           l.waiting,
 		ConcurrencyLimit:  int(c.streams.limit),

@@ -25,7 +25,7 @@ func begun() Start {
 
 // idle is a limiter in which nothing happens.
 func idle() ratelimit.Snapshot {
-	return ratelimit.Snapshot{Binding: ratelimit.BoundByWorkers, ConcurrencyLimit: 32}
+	return ratelimit.Snapshot{Binding: ratelimit.BoundByInput, ConcurrencyLimit: 32}
 }
 
 func running() pipeline.Gauges { return pipeline.Gauges{Mode: pipeline.Running} }

@@ -31,8 +31,8 @@ type Session struct {
 	Decisions []Decision `json:"decisions"`
 	// Unwritten counts the decisions that are not among Decisions, though they were made.
 	Unwritten int64 `json:"unwrittenDecisions,omitempty"`
-	// BoundBy are the shares of the time that requests were held back by something, from 0 to 1, as of the last sample.
-	// "workers" is the time in which nothing waited.
+	// BoundBy are the shares of the time that requests were held back by something, from 0 to 1, as of the last sample, by the
+	// [ratelimit.BoundByInput] constants.
 	BoundBy map[string]float64 `json:"boundBy,omitempty"`
 }
 

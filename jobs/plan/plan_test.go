@@ -118,7 +118,7 @@ func TestDuration(t *testing.T) {
 			100, 150, "100",
 			3_000 * 200 / (0.995 * 1000), ratelimit.BoundByTokens,
 		},
-		"one request": {1, ratelimit.Options{TokensPerMinute: 60_000}, 100, 150, "100", first + 100*perToken, ratelimit.BoundByWorkers},
+		"one request": {1, ratelimit.Options{TokensPerMinute: 60_000}, 100, 150, "100", first + 100*perToken, ratelimit.BoundByInput},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -42,10 +42,10 @@ func bound(what string) string {
 	case ratelimit.BoundByTokens:
 		return "tokens/min"
 	case ratelimit.BoundByConcurrency:
-		return "streams"
+		return "--concurrency"
 	case ratelimit.BoundByService:
 		return "throttling"
-	case ratelimit.BoundByWorkers:
+	case ratelimit.BoundByInput:
 		return "the last answers" // nobody waits: everything has been sent
 	}
 	return what

@@ -189,10 +189,10 @@ func TestConcurrent(t *testing.T) {
 
 func TestLimitedBy(t *testing.T) {
 	snapshot := ratelimit.Snapshot{Waited: map[string]time.Duration{
-		ratelimit.BoundByWorkers: 20 * time.Second, ratelimit.BoundByTokens: 70 * time.Second,
+		ratelimit.BoundByInput: 20 * time.Second, ratelimit.BoundByTokens: 70 * time.Second,
 		ratelimit.BoundByDay: 0, ratelimit.BoundByService: 9900 * time.Millisecond, ratelimit.BoundByRequests: 100 * time.Millisecond,
 	}}
-	want := []Share{{"tokens", 0.7}, {"workers", 0.2}, {"service", 0.099}}
+	want := []Share{{"tokens", 0.7}, {"input", 0.2}, {"service", 0.099}}
 	if diff := cmp.Diff(want, LimitedBy(snapshot)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -26,7 +26,7 @@ func aNight() *limits.History {
 			Learned: &ratelimit.Learned{TokensPerMinute: 240_000, Concurrency: 24},
 		},
 		Ended: "interrupted", Unwritten: 41,
-		BoundBy: map[string]float64{"tokens": 0.7, "workers": 0.2, "service": 0.098, "day": 0.002},
+		BoundBy: map[string]float64{"tokens": 0.7, "input": 0.2, "service": 0.098, "day": 0.002},
 	}
 	for n := 1; n <= 120; n++ { // 20 minutes, of which the machine slept five
 		at := start.Add(time.Duration(n) * 10 * time.Second)
@@ -69,7 +69,7 @@ func aNight() *limits.History {
 	killed := limits.Session{Start: limits.Start{At: over.Add(time.Hour), Model: "m", Concurrency: 1, Burndown: 1}}
 	calm := limits.Session{
 		Start: limits.Start{At: over.Add(90 * time.Minute), Model: "m", Concurrency: 4, TokensPerMinute: 400_000, TokensPerDay: 1e8, Burndown: 1.5},
-		Ended: "finished", BoundBy: map[string]float64{"workers": 1},
+		Ended: "finished", BoundBy: map[string]float64{"input": 1},
 	}
 	for n := 1; n <= 3; n++ {
 		calm.Samples = append(calm.Samples, limits.Sample{

@@ -53,11 +53,11 @@ func TestPrinterPlain(t *testing.T) {
 		p.Note("after")
 		p.Summary(bareSummary())
 		want := "batchrun: before\n" +
-			"batchrun: 0 of 100 done (0%), 1.00/s, 1m40s left, limit: workers, 0 in flight, after 0s\n" +
+			"batchrun: 0 of 100 done (0%), 1.00/s, 1m40s left, limit: input, 0 in flight, after 0s\n" +
 			"batchrun: a note\\x1b[2J\n" +
-			"batchrun: 30 of 100 done (30%), 1.00/s, 1m10s left, limit: workers, 0 in flight, after 30s\n" +
-			"batchrun: 60 of 100 done (60%), 1.00/s, 40s left, limit: workers, 0 in flight, after 1m00s\n" +
-			"batchrun: 71 of 100 done (71%), 1.00/s, 29s left, limit: workers, 0 in flight, after 1m11s\n" +
+			"batchrun: 30 of 100 done (30%), 1.00/s, 1m10s left, limit: input, 0 in flight, after 30s\n" +
+			"batchrun: 60 of 100 done (60%), 1.00/s, 40s left, limit: input, 0 in flight, after 1m00s\n" +
+			"batchrun: 71 of 100 done (71%), 1.00/s, 29s left, limit: input, 0 in flight, after 1m11s\n" +
 			"batchrun: after\n" + bareSummary().Body()
 		if diff := cmp.Diff(want, out.String()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

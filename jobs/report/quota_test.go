@@ -11,7 +11,7 @@ import (
 
 // Each line stands only where it tells the user something about what held the run up.
 func TestQuotaLines(t *testing.T) {
-	const tokens, requests, workers = ratelimit.BoundByTokens, ratelimit.BoundByRequests, ratelimit.BoundByWorkers
+	const tokens, requests, input = ratelimit.BoundByTokens, ratelimit.BoundByRequests, ratelimit.BoundByInput
 	limiter := func(reachable float64, waited map[string]time.Duration) ratelimit.Snapshot {
 		return ratelimit.Snapshot{Reachable: reachable, Waited: waited}
 	}
@@ -22,7 +22,7 @@ func TestQuotaLines(t *testing.T) {
 		learned ratelimit.Learned
 		want    []string
 	}{
-		"nothing stated, nothing met": {ratelimit.Options{}, limiter(0.5, map[string]time.Duration{workers: time.Hour}), ratelimit.Learned{}, nil},
+		"nothing stated, nothing met": {ratelimit.Options{}, limiter(0.5, map[string]time.Duration{input: time.Hour}), ratelimit.Learned{}, nil},
 		"a learned quota of tokens": {
 			ratelimit.Options{},
 			limiter(1, map[string]time.Duration{tokens: time.Hour}), both,
@@ -39,7 +39,7 @@ func TestQuotaLines(t *testing.T) {
 			[]string{"learned: about 118,000 tokens/min; state it with --tpm", "learned: about 87.3 requests/min; state it with --rpm"},
 		},
 		"what was remembered and never met": {
-			ratelimit.Options{}, limiter(1, map[string]time.Duration{workers: time.Hour, tokens: time.Second}), both, nil,
+			ratelimit.Options{}, limiter(1, map[string]time.Duration{input: time.Hour, tokens: time.Second}), both, nil,
 		},
 		"what is stated needs no stating": {
 			ratelimit.Options{TokensPerMinute: 400_000, RequestsPerMinute: 100},
@@ -98,11 +98,11 @@ func TestOversizeText(t *testing.T) {
 }
 
 func TestLimitedByWhatWasLearned(t *testing.T) {
-	shares := []Share{{ratelimit.BoundByTokens, 0.7}, {ratelimit.BoundByRequests, 0.2}, {ratelimit.BoundByWorkers, 0.1}}
+	shares := []Share{{ratelimit.BoundByTokens, 0.7}, {ratelimit.BoundByRequests, 0.2}, {ratelimit.BoundByInput, 0.1}}
 	for want, q := range map[string]*Quota{
-		"tokens/min (learned) 70%, requests/min (learned) 20%, workers 10%": nil,
-		"tokens/min 70%, requests/min (learned) 20%, workers 10%":           {TokensPerMinute: 1},
-		"tokens/min (learned) 70%, requests/min 20%, workers 10%":           {RequestsPerMinute: 1},
+		"tokens/min (learned) 70%, requests/min (learned) 20%, input 10%": nil,
+		"tokens/min 70%, requests/min (learned) 20%, input 10%":           {TokensPerMinute: 1},
+		"tokens/min (learned) 70%, requests/min 20%, input 10%":           {RequestsPerMinute: 1},
 	} {
 		if got := sharesText(shares, q); got != want {
 			t.Errorf("limited by %q, want %q", got, want)

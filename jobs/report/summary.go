@@ -57,10 +57,13 @@ type Share struct {
 }
 
 // words are the share as people read it. Where no quota was stated, a pace that held requests back was learned: the service
-// may count something else.
+// may count something else. A limit of streams below --concurrency is learned as well.
 func (s *Share) words(q *Quota) string {
 	learned := ""
-	if s.What == ratelimit.BoundByTokens && (q == nil || q.TokensPerMinute == 0) || s.What == ratelimit.BoundByRequests && (q == nil || q.RequestsPerMinute == 0) {
+	switch {
+	case s.What == ratelimit.BoundByTokens && (q == nil || q.TokensPerMinute == 0),
+		s.What == ratelimit.BoundByRequests && (q == nil || q.RequestsPerMinute == 0),
+		s.What == ratelimit.BoundByStreams:
 		learned = " (learned)"
 	}
 	return fmt.Sprintf("%s%s %s", plain(bound(s.What), 60), learned, percent(s.Share))

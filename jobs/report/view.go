@@ -22,8 +22,6 @@ type View struct {
 	// Binding is what holds the requests back: one of the ratelimit.BoundBy constants. The mode of the run goes before it.
 	Binding  string
 	Spending *Spending // nil where nothing is counted
-	// Concurrency is how many streams the user allows; 0: not known.
-	Concurrency int
 }
 
 // Binds says what holds the run up, in a few words.
@@ -50,8 +48,6 @@ func (v *View) Binds() string {
 		return "paused by throttling"
 	case v.Binding == ratelimit.BoundByDay:
 		return "waiting for tokens/day"
-	case v.Concurrency > 0 && v.InFlight >= v.Concurrency && (v.Binding == ratelimit.BoundByWorkers || v.Binding == ""):
-		return "limit: --concurrency"
 	}
 	return "limit: " + bound(v.Binding)
 }
@@ -67,10 +63,12 @@ func bound(what string) string {
 		return "tokens/day"
 	case ratelimit.BoundByService:
 		return "throttling"
+	case ratelimit.BoundByConcurrency:
+		return "--concurrency"
 	case "":
-		return ratelimit.BoundByWorkers
+		return ratelimit.BoundByInput
 	}
-	return what // workers, concurrency
+	return what // input, streams
 }
 
 // Left is how long the rest takes at the present rate; ok is false where that cannot be told.
