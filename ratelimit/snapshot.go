@@ -47,6 +47,9 @@ type Snapshot struct {
 	// MayBeMore says that a stated quota of tokens or requests was what held everything back for minutes without one
 	// refusal, so the real one may be higher: see [Options.Probe].
 	MayBeMore bool
+	// RefusedAboveTokens and RefusedAboveRequests are the rates per minute that the service refuses to pass, as the last refusals agree,
+	// where clearly more is stated; 0: no such thing is known. Other programs on the same account may use the rest.
+	RefusedAboveTokens, RefusedAboveRequests float64
 	// HoldUntil is when requests may go again after a refusal; zero: they may now.
 	HoldUntil time.Time
 	// Throttled counts the permits that ended in [Permit.Throttled].
@@ -87,6 +90,10 @@ func (l *Limiter) Snapshot() Snapshot {
 		MaxTokens:         c.predict.most,
 		OutputP99:         c.predict.outputs.quantile(0.99),
 		MayBeMore:         c.mayBeMore(),
+
+		RefusedAboveTokens:   c.refusedAbove(now, &c.tokenPace),
+		RefusedAboveRequests: c.refusedAbove(now, &c.requestPace),
+
 		Throttled:         c.refused,
 		Waited:            make(map[string]time.Duration, causes),
 	}

@@ -19,10 +19,18 @@ type Quota struct {
 	Learned *ratelimit.Learned `json:"learned,omitempty"`
 	// MayBeMore says that what was stated was filled for minutes without one refusal, and that nobody looked for more.
 	MayBeMore bool `json:"mayBeMore,omitempty"`
+	// RefusedAbove are rates that the service refused to pass, where clearly more was stated.
+	RefusedAbove *Rates `json:"refusedAbove,omitempty"`
 	// InputError is how far estimates of input tokens were off, on average, as a part of what they turned out to be.
 	InputError float64 `json:"inputTokenError,omitempty"`
 	// MaxTokens is about a max_tokens that holds much more of a quota of tokens than answers use; nil where it does not.
 	MaxTokens *Oversize `json:"oversizedMaxTokens,omitempty"`
+}
+
+// Rates are per minute; what is 0 is not known.
+type Rates struct {
+	RequestsPerMinute float64 `json:"requestsPerMinute,omitempty"`
+	TokensPerMinute   float64 `json:"tokensPerMinute,omitempty"`
 }
 
 // Oversize is what a max_tokens far above the length of the answers costs, on a service that counts what is reserved for a whole
@@ -58,6 +66,9 @@ func NewQuota(o ratelimit.Options, s ratelimit.Snapshot, l ratelimit.Learned) *Q
 	if l.RequestsPerMinute > 0 || l.TokensPerMinute > 0 {
 		q.Learned = &l
 	}
+	if above := (Rates{round(s.RefusedAboveRequests), round(s.RefusedAboveTokens)}); above != (Rates{}) && !o.Probe {
+		q.RefusedAbove = &above
+	}
 	if bound(ratelimit.BoundByTokens) && s.Reachable < reachableEnough {
 		q.MaxTokens = &Oversize{
 			Reachable: round(s.Reachable), MaxTokens: int64(math.Round(s.MaxTokens)), OutputP99: int64(math.Round(s.OutputP99)),
@@ -86,6 +97,17 @@ func (q *Quota) lines() []string {
 		}{{q.Learned.TokensPerMinute, "tokens/min", "--tpm"}, {q.Learned.RequestsPerMinute, "requests/min", "--rpm"}} {
 			if part.value > 0 {
 				lines = append(lines, fmt.Sprintf("learned: about %s %s; state it with %s", about(part.value), part.unit, part.flag))
+			}
+		}
+	}
+	if above := q.RefusedAbove; above != nil {
+		for _, part := range []struct {
+			stated, above float64
+			unit          string
+		}{{q.TokensPerMinute, above.TokensPerMinute, "tokens/min"}, {q.RequestsPerMinute, above.RequestsPerMinute, "requests/min"}} {
+			if part.above > 0 {
+				lines = append(lines, fmt.Sprintf("stated %s %s, but the service refused this run more than about %s (learned): others may use the rest",
+					count(int64(part.stated)), part.unit, about(part.above)))
 			}
 		}
 	}

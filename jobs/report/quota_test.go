@@ -45,6 +45,20 @@ func TestQuotaLines(t *testing.T) {
 			ratelimit.Options{TokensPerMinute: 400_000, RequestsPerMinute: 100},
 			limiter(1, map[string]time.Duration{requests: time.Hour, tokens: time.Hour}), both, nil,
 		},
+		"too much is stated": {
+			ratelimit.Options{TokensPerMinute: 456_000, RequestsPerMinute: 1000},
+			ratelimit.Snapshot{Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 1, RefusedAboveTokens: 228_132.2, RefusedAboveRequests: 812.34},
+			both,
+			[]string{
+				"stated 456,000 tokens/min, but the service refused this run more than about 228,000 (learned): others may use the rest",
+				"stated 1,000 requests/min, but the service refused this run more than about 812 (learned): others may use the rest",
+			},
+		},
+		"more was looked for, and refused": {
+			ratelimit.Options{TokensPerMinute: 456_000, Probe: true},
+			ratelimit.Snapshot{Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 1, RefusedAboveTokens: 228_132.2},
+			ratelimit.Learned{}, nil,
+		},
 		"an oversized max_tokens": {
 			ratelimit.Options{TokensPerMinute: 400_000},
 			limiter(0.847, map[string]time.Duration{tokens: time.Hour}),
