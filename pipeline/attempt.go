@@ -76,6 +76,7 @@ type outcome struct {
 type worker struct {
 	*Runner
 	silentSince atomic.Int64 // start or last event of the attempt in flight, unix ns; 0 when there is none
+	begun       atomic.Bool  // its first content has come
 	gaps        []time.Duration
 	sorted      []time.Duration
 }
@@ -153,6 +154,7 @@ func (w *worker) call(t *task, permit ratelimit.Permit) (*Response, Timing, *Inv
 	if t.probe && t.probeTimeout > 0 {
 		dog.firstToken = min(dog.firstToken, t.probeTimeout)
 	}
+	w.begun.Store(false)
 	w.silentSince.Store(start.UnixNano())
 	defer w.silentSince.Store(0)
 	dog.run()
@@ -179,6 +181,7 @@ func (w *worker) call(t *task, permit ratelimit.Permit) (*Response, Timing, *Inv
 			if timing.FirstToken < 0 {
 				timing.FirstToken = age
 				dog.content.Store(true)
+				w.begun.Store(true)
 				permit.FirstToken()
 			} else {
 				w.gaps = append(w.gaps, age-lastContent)

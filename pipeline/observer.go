@@ -28,6 +28,7 @@ type Gauges struct {
 	Deferred int  // of these, held back by the retry budget alone
 	Broke    bool // records wait for calls in flight to make room within the bound on spending
 	Silent   int  // streams that have been silent for two minutes
+	Unbegun  int  // of these, without any content yet: the first-token timeout ends them, the idle timeout the others
 	Unstored int  // results that are not durable yet
 	Buffered int64
 	Mode     Mode

@@ -167,6 +167,9 @@ func (r *Runner) Gauges() Gauges {
 	for i := range r.workers {
 		if since := r.workers[i].silentSince.Load(); since > 0 && now-since >= int64(silence) {
 			g.Silent++
+			if !r.workers[i].begun.Load() {
+				g.Unbegun++
+			}
 		}
 	}
 	return g

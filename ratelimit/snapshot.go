@@ -79,23 +79,21 @@ func (l *Limiter) Snapshot() Snapshot {
 	c := l.core
 	c.account(now)
 	s := Snapshot{
-		Binding:           causeNames[c.told()],
-		InFlight:          c.inFlight,
-		Waiting:           l.waiting,
-		ConcurrencyLimit:  int(c.streams.limit),
-		RequestsPerMinute: perMinute(c.requestPace.x),
-		TokensPerMinute:   perMinute(c.tokenPace.x),
-		Reachable:         c.predict.reachable(),
-		InputError:        c.predict.errors,
-		MaxTokens:         c.predict.most,
-		OutputP99:         c.predict.outputs.quantile(0.99),
-		MayBeMore:         c.mayBeMore(),
-
+		Binding:              causeNames[c.told()],
+		InFlight:             c.inFlight,
+		Waiting:              l.waiting,
+		ConcurrencyLimit:     int(c.streams.limit),
+		RequestsPerMinute:    perMinute(c.requestPace.x),
+		TokensPerMinute:      perMinute(c.tokenPace.x),
+		Reachable:            c.predict.reachable(),
+		InputError:           c.predict.errors,
+		MaxTokens:            c.predict.most,
+		OutputP99:            c.predict.outputs.quantile(0.99),
+		MayBeMore:            c.mayBeMore(),
 		RefusedAboveTokens:   c.refusedAbove(now, &c.tokenPace),
 		RefusedAboveRequests: c.refusedAbove(now, &c.requestPace),
-
-		Throttled:         c.refused,
-		Waited:            make(map[string]time.Duration, causes),
+		Throttled:            c.refused,
+		Waited:               make(map[string]time.Duration, causes),
 	}
 	s.EnoughMaxTokens, s.ReachableThen = c.predict.advise()
 	for i, d := range c.waits {

@@ -44,7 +44,7 @@ func views() []struct {
 	middle := View{
 		Elapsed: 3*time.Minute + 4*time.Second, Done: 412, Failed: 3, Rejected: 1, Total: 1319,
 		Recent:  Recent{Rate: 12.34, Throttled: 0.021, TTFTP50: 210 * time.Millisecond, TTFTP99: 1430 * time.Millisecond},
-		Gauges:  pipeline.Gauges{InFlight: 32, Waiting: 5, Silent: 2, Unstored: 3, Buffered: 123456, Mode: pipeline.Running},
+		Gauges:  pipeline.Gauges{InFlight: 32, Waiting: 5, Silent: 2, Unbegun: 2, Unstored: 3, Buffered: 123456, Mode: pipeline.Running},
 		Binding: ratelimit.BoundByTokens,
 	}
 	with := func(change func(v *View)) View {
@@ -66,7 +66,9 @@ func views() []struct {
 		{"limited by the day", with(func(v *View) { v.Binding = ratelimit.BoundByDay })},
 		{"after a refusal", with(func(v *View) { v.Binding = ratelimit.BoundByService; v.Throttled = 0.31 })},
 		{"outage", with(func(v *View) { v.Mode = pipeline.Outage; v.Rate = 0 })},
-		{"not ready", with(func(v *View) { v.Mode = pipeline.Waking; v.Rate = 0; v.InFlight = 0; v.Silent = 0 })},
+		{"not ready", with(func(v *View) { v.Mode = pipeline.Waking; v.Rate = 0; v.InFlight = 0; v.Silent, v.Unbegun = 0, 0 })},
+		{"silent in the middle of answers", with(func(v *View) { v.Unbegun = 0 })},
+		{"silent before and after the first token", with(func(v *View) { v.Unbegun = 1 })},
 		{"confirming", with(func(v *View) { v.Mode = pipeline.Confirm })},
 		{"draining", with(func(v *View) { v.Mode = pipeline.Draining })},
 		{"cannot write", with(func(v *View) { v.Mode = pipeline.Blocked })},
@@ -128,8 +130,8 @@ func fullSummary() *Summary {
 					OutputSpeed: &Distribution{P50: 61.02, P90: 88.8, P99: 101.7, Max: 120.44, Mean: 63.5, Count: 1200},
 				},
 				Attempts: Attempts{
-					Total: 1287, Succeeded: 1200, Throttled: 41,
-					ByError: map[string]int64{"ThrottlingException": 41, "ModelStreamErrorException": 36, "ConnectionError": 5, "evil\x1b[31mType": 5},
+					Total: 1316, Succeeded: 1200, Throttled: 41,
+					ByError: map[string]int64{"ThrottlingException": 41, "ModelStreamErrorException": 36, "ConnectionError": 5, "FirstTokenTimeout": 26, "IdleTimeout": 3, "evil\x1b[31mType": 5},
 				},
 				Tokens: Tokens{Input: 1_234_567, Output: 412_438, CacheRead: 98_000, CacheWrite: 1200}, Connections: 32,
 			},

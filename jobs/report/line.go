@@ -10,6 +10,9 @@ import (
 
 const minBar, maxBar = 10, 24
 
+// The flags that end silent streams.
+const firstTokenFlag, idleFlag = "--first-token-timeout", "--idle-timeout"
+
 // Bar renders a view as one line of at most width columns, without a line end. What matters least is left out
 // first, and a bar is drawn only where everything else has its place.
 func Bar(v View, width int) string {
@@ -64,8 +67,9 @@ func details(v *View, short bool) []string {
 		parts = append(parts, pick(short, "ETA "+span(left), span(left)+" left"))
 	}
 	parts = append(parts, v.Binds())
+	until := v.silentUntil()
 	if v.Silent > 0 {
-		parts = append(parts, fmt.Sprintf("%d silent for 2m", v.Silent))
+		parts = append(parts, fmt.Sprintf("%d silent for 2m", v.Silent)+pick(short, "", " (until "+until+")"))
 	}
 	parts = append(parts, fmt.Sprintf("%d in flight", v.InFlight))
 	if v.Spending != nil {
@@ -87,7 +91,21 @@ func details(v *View, short bool) []string {
 	if v.Waiting > 0 {
 		parts = append(parts, count(int64(v.Waiting))+" waiting")
 	}
+	if short && v.Silent > 0 { // last, where it is the first to be left out
+		parts = append(parts, "silent until "+until)
+	}
 	return parts
+}
+
+// silentUntil names the flags that end the streams which are silent.
+func (v *View) silentUntil() string {
+	switch {
+	case v.Unbegun == 0:
+		return idleFlag
+	case v.Unbegun == v.Silent:
+		return firstTokenFlag
+	}
+	return firstTokenFlag + ", " + idleFlag
 }
 
 func pick(short bool, brief, full string) string {
@@ -112,6 +130,7 @@ type jsonView struct {
 	Waiting          int       `json:"waiting"`
 	Deferred         int       `json:"deferred,omitempty"` // of these, by the retry budget alone
 	Silent           int       `json:"silent"`
+	Unbegun          int       `json:"unbegun,omitempty"` // of these, without any content yet
 	Unstored         int       `json:"unstored"`
 	BufferedBytes    int64     `json:"bufferedBytes"`
 	Mode             string    `json:"mode"`
@@ -129,7 +148,7 @@ type jsonTTFT struct {
 func JSON(v View) string {
 	out := jsonView{
 		Event: "progress", ElapsedSeconds: round(v.Elapsed.Seconds()), Done: v.Done, Failed: v.Failed, Rejected: v.Rejected,
-		RecordsPerSecond: round(v.Rate), InFlight: v.InFlight, Waiting: v.Waiting, Deferred: v.Deferred, Silent: v.Silent, Unstored: v.Unstored,
+		RecordsPerSecond: round(v.Rate), InFlight: v.InFlight, Waiting: v.Waiting, Deferred: v.Deferred, Silent: v.Silent, Unbegun: v.Unbegun, Unstored: v.Unstored,
 		BufferedBytes: v.Buffered, Mode: string(v.Mode), Binding: v.Binding, Spending: v.Spending,
 	}
 	if v.Total >= 0 {

@@ -57,7 +57,8 @@ func TestQuotaLines(t *testing.T) {
 		"more was looked for, and refused": {
 			ratelimit.Options{TokensPerMinute: 456_000, Probe: true},
 			ratelimit.Snapshot{Waited: map[string]time.Duration{tokens: time.Hour}, Reachable: 1, RefusedAboveTokens: 228_132.2},
-			ratelimit.Learned{}, nil,
+			ratelimit.Learned{},
+			nil,
 		},
 		"an oversized max_tokens": {
 			ratelimit.Options{TokensPerMinute: 400_000},

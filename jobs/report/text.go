@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/batchrun/batchrun/pipeline"
 )
 
 // Text renders the summary as lines for a terminal. The last of them is the account.
@@ -38,6 +40,9 @@ func (s *Summary) Body() string {
 		field("attempts", "%s", n.Attempts.text())
 		field("connections", "%s opened", count(n.Connections))
 	}
+	for i, line := range n.silences() {
+		field(pick(i == 0, "silent", ""), "%s", line)
+	}
 	if len(n.LimitedBy) > 0 {
 		field("limited by", "%s", sharesText(n.LimitedBy, n.Quota))
 	}
@@ -66,6 +71,23 @@ func (s *Summary) Body() string {
 
 func (n *Session) hasTimes() bool {
 	return n.TTFT != nil || n.Total != nil || n.InterToken != nil
+}
+
+// silences are the streams that were given up because nothing came, with the flag that says when: where many hang, a shorter time gives
+// their places to others.
+func (n *Session) silences() []string {
+	var lines []string
+	if hung := n.Attempts.ByError[pipeline.TypeFirstTokenTimeout]; hung > 0 {
+		line := count(hung) + " given up before their first token (" + firstTokenFlag + ")"
+		if n.TTFT != nil {
+			line += "; 99 of 100 answers began within " + latency(time.Duration(n.TTFT.P99*float64(time.Millisecond)))
+		}
+		lines = append(lines, line)
+	}
+	if stuck := n.Attempts.ByError[pipeline.TypeIdleTimeout]; stuck > 0 {
+		lines = append(lines, count(stuck)+" given up in the middle of an answer ("+idleFlag+")")
+	}
+	return lines
 }
 
 // table shows the distributions side by side, without those of nothing.
