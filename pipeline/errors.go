@@ -39,6 +39,12 @@ const (
 	TypeRecordTooLarge    = "RecordTooLarge"
 )
 
+// What a refusal may say that there was too much of.
+const (
+	QuotaTokens   = "tokens"
+	QuotaRequests = "requests"
+)
+
 // InvokeError is one failed attempt. Kind says what it means for the next.
 type InvokeError struct {
 	Kind      Kind
@@ -49,6 +55,7 @@ type InvokeError struct {
 	Partial   string // text received before it failed
 	Content   bool   // content of any kind had arrived
 	Daily     bool   // a hint from the text: the quota of the day is used up
+	Quota     string // a hint from the text of a refusal, for people: QuotaTokens, QuotaRequests, or "" where it names none
 	Unbilled  bool   // nothing of it is billed: it was never sent, or refused before the model saw it
 	Capacity  bool   // a hint: the service is short of capacity, not the caller of quota
 	Err       error  // what it was made from, may be nil

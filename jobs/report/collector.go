@@ -24,6 +24,9 @@ type Attempts struct {
 	Total     int64            `json:"total"` // those that ended
 	Succeeded int64            `json:"succeeded"`
 	Throttled int64            `json:"throttled"` // also in ByError
+	// ThrottledFor are those of the throttled whose message named a quota, tokens or requests. Which of them was learned is another
+	// matter: that follows from when the service refused, not from its words.
+	ThrottledFor map[string]int64 `json:"throttledFor,omitempty"`
 	ByError   map[string]int64 `json:"byError,omitempty"`
 }
 
@@ -75,6 +78,7 @@ type Collector struct {
 	throttled   int64
 	connections int64
 	byError     map[string]int64
+	byQuota     map[string]int64 // throttled; nil while none was named
 	tokens      Tokens
 	seconds     [recently + 1]second // the one under way, and those before
 
@@ -111,6 +115,7 @@ func (c *Collector) AttemptDone(a *pipeline.Attempt) {
 	if a.Err != nil {
 		if a.Err.Kind == pipeline.Throttled {
 			c.throttled++
+			c.countQuota(a.Err.Quota)
 			now.throttled++
 		}
 		c.countError(a.Err)
@@ -142,6 +147,16 @@ func (c *Collector) AttemptDone(a *pipeline.Attempt) {
 		}
 		c.gapsMu.Unlock()
 	}
+}
+
+func (c *Collector) countQuota(name string) {
+	if name == "" {
+		return
+	}
+	if c.byQuota == nil {
+		c.byQuota = map[string]int64{}
+	}
+	c.byQuota[name]++
 }
 
 func (c *Collector) countError(err *pipeline.InvokeError) {
@@ -222,7 +237,7 @@ func (c *Collector) Stats() Stats {
 			TTFT: c.ttft.distribution(), TTFTReused: c.reused.distribution(), Total: c.total.distribution(),
 			InterToken: gaps, OutputSpeed: c.speed.distribution(),
 		},
-		Attempts:    Attempts{Total: c.ended, Succeeded: c.succeeded, Throttled: c.throttled, ByError: maps.Clone(c.byError)},
+		Attempts:    Attempts{Total: c.ended, Succeeded: c.succeeded, Throttled: c.throttled, ThrottledFor: maps.Clone(c.byQuota), ByError: maps.Clone(c.byError)},
 		Tokens:      c.tokens,
 		Connections: c.connections,
 	}

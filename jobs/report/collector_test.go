@@ -45,7 +45,9 @@ func TestStats(t *testing.T) {
 	c.AttemptDone(answer(200*time.Millisecond, 1200*time.Millisecond, 0, 100))
 	c.AttemptDone(answer(-1, 500*time.Millisecond, 0, 0)) // no stream: no first token
 	c.AttemptDone(failure(pipeline.Throttled, "ThrottlingException"))
-	c.AttemptDone(failure(pipeline.Throttled, "ThrottlingException"))
+	worded := failure(pipeline.Throttled, "ThrottlingException")
+	worded.Err.Quota = pipeline.QuotaRequests
+	c.AttemptDone(worded)
 	c.AttemptDone(failure(pipeline.Overload, "IdleTimeout"))
 	c.AttemptDone(failure(pipeline.Interrupted, "ConnectionError"))
 	c.AttemptDone(failure(pipeline.Transient, ""))
@@ -60,7 +62,7 @@ func TestStats(t *testing.T) {
 			OutputSpeed: &Distribution{P50: 50, P90: 100, P99: 100, Max: 100, Mean: 75, Count: 2},
 		},
 		Attempts: Attempts{
-			Total: 8, Succeeded: 3, Throttled: 2,
+			Total: 8, Succeeded: 3, Throttled: 2, ThrottledFor: map[string]int64{"requests": 1},
 			ByError: map[string]int64{"ThrottlingException": 2, "IdleTimeout": 1, ErrorInterrupted: 1, ErrorOther: 1},
 		},
 		Tokens: Tokens{Input: 30, Output: 125, CacheRead: 9, CacheWrite: 6}, Connections: 1,

@@ -130,7 +130,7 @@ func fullSummary() *Summary {
 					OutputSpeed: &Distribution{P50: 61.02, P90: 88.8, P99: 101.7, Max: 120.44, Mean: 63.5, Count: 1200},
 				},
 				Attempts: Attempts{
-					Total: 1316, Succeeded: 1200, Throttled: 41,
+					Total: 1316, Succeeded: 1200, Throttled: 41, ThrottledFor: map[string]int64{"tokens": 30, "requests": 11},
 					ByError: map[string]int64{"ThrottlingException": 41, "ModelStreamErrorException": 36, "ConnectionError": 5, "FirstTokenTimeout": 26, "IdleTimeout": 3, "evil\x1b[31mType": 5},
 				},
 				Tokens: Tokens{Input: 1_234_567, Output: 412_438, CacheRead: 98_000, CacheWrite: 1200}, Connections: 32,

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/batchrun/batchrun/pipeline"
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
@@ -84,30 +85,31 @@ func NewQuota(o ratelimit.Options, s ratelimit.Snapshot, l ratelimit.Learned) *Q
 	return &q
 }
 
-// lines are what there is to say of it, in the order of what it is worth.
-func (q *Quota) lines() []string {
+// lines are what there is to say of it, in the order of what it is worth. The quota to ask for is the one that the service names, so
+// where the attempts were refused in the name of another than was learned, that is said.
+func (q *Quota) lines(a *Attempts) []string {
 	if q == nil {
 		return nil
 	}
 	var lines []string
 	if q.Learned != nil {
 		for _, part := range []struct {
-			value      float64
-			unit, flag string
-		}{{q.Learned.TokensPerMinute, "tokens/min", "--tpm"}, {q.Learned.RequestsPerMinute, "requests/min", "--rpm"}} {
+			value       float64
+			quota, flag string
+		}{{q.Learned.TokensPerMinute, pipeline.QuotaTokens, "--tpm"}, {q.Learned.RequestsPerMinute, pipeline.QuotaRequests, "--rpm"}} {
 			if part.value > 0 {
-				lines = append(lines, fmt.Sprintf("learned: about %s %s; state it with %s", about(part.value), part.unit, part.flag))
+				lines = append(lines, fmt.Sprintf("learned: about %s %s/min%s; state it with %s", about(part.value), part.quota, a.instead(part.quota), part.flag))
 			}
 		}
 	}
 	if above := q.RefusedAbove; above != nil {
 		for _, part := range []struct {
 			stated, above float64
-			unit          string
-		}{{q.TokensPerMinute, above.TokensPerMinute, "tokens/min"}, {q.RequestsPerMinute, above.RequestsPerMinute, "requests/min"}} {
+			quota         string
+		}{{q.TokensPerMinute, above.TokensPerMinute, pipeline.QuotaTokens}, {q.RequestsPerMinute, above.RequestsPerMinute, pipeline.QuotaRequests}} {
 			if part.above > 0 {
-				lines = append(lines, fmt.Sprintf("stated %s %s, but the service refused this run more than about %s (learned): others may use the rest",
-					count(int64(part.stated)), part.unit, about(part.above)))
+				lines = append(lines, fmt.Sprintf("stated %s %s/min, but the service refused this run more than about %s (learned)%s: others may use the rest",
+					count(int64(part.stated)), part.quota, about(part.above), a.instead(part.quota)))
 			}
 		}
 	}

@@ -9,6 +9,26 @@ import (
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
+// What the service calls the quota is said where it is not the one that was learned.
+func TestQuotaThatTheServiceNames(t *testing.T) {
+	q := &Quota{Learned: &ratelimit.Learned{TokensPerMinute: 118_000}}
+	for name, tt := range map[string]struct {
+		refusals map[string]int64
+		want     string
+	}{
+		"tokens":   {map[string]int64{"tokens": 7}, "learned: about 118,000 tokens/min; state it with --tpm"},
+		"requests": {map[string]int64{"requests": 7}, "learned: about 118,000 tokens/min (the service said: too many requests); state it with --tpm"},
+		"both":     {map[string]int64{"tokens": 1, "requests": 7}, "learned: about 118,000 tokens/min; state it with --tpm"},
+		"none":     {nil, "learned: about 118,000 tokens/min; state it with --tpm"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff([]string{tt.want}, q.lines(&Attempts{ThrottledFor: tt.refusals})); diff != "" {
+				t.Errorf("lines (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // Each line stands only where it tells the user something about what held the run up.
 func TestQuotaLines(t *testing.T) {
 	const tokens, requests, input = ratelimit.BoundByTokens, ratelimit.BoundByRequests, ratelimit.BoundByInput
@@ -90,7 +110,7 @@ func TestQuotaLines(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, NewQuota(tt.options, tt.limiter, tt.learned).lines()); diff != "" {
+			if diff := cmp.Diff(tt.want, NewQuota(tt.options, tt.limiter, tt.learned).lines(&Attempts{})); diff != "" {
 				t.Errorf("lines (-want +got):\n%s", diff)
 			}
 		})

@@ -46,7 +46,7 @@ func (s *Summary) Body() string {
 	if len(n.LimitedBy) > 0 {
 		field("limited by", "%s", sharesText(n.LimitedBy, n.Quota))
 	}
-	for i, line := range n.Quota.lines() {
+	for i, line := range n.Quota.lines(&n.Attempts) {
 		name := ""
 		if i == 0 {
 			name = "quota"
@@ -146,9 +146,33 @@ func (a *Attempts) text() string {
 	}
 	s := count(a.Total) + " = " + strings.Join(parts, " + ")
 	if a.Throttled > 0 && a.Total > 0 {
-		s += fmt.Sprintf(" (%s throttled)", percent(float64(a.Throttled)/float64(a.Total)))
+		s += fmt.Sprintf(" (%s throttled%s)", percent(float64(a.Throttled)/float64(a.Total)), a.reasons())
 	}
 	return s
+}
+
+// reasons are the words of the service for what it throttled.
+func (a *Attempts) reasons() string {
+	var parts []string
+	for _, quota := range []string{pipeline.QuotaTokens, pipeline.QuotaRequests} {
+		if n := a.ThrottledFor[quota]; n > 0 {
+			parts = append(parts, count(n)+" for too many "+quota)
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
+}
+
+// instead says which quota the service named where it is never this one; "" where it named this one too, or none.
+func (a *Attempts) instead(quota string) string {
+	for other, n := range a.ThrottledFor {
+		if other != quota && n > 0 && a.ThrottledFor[quota] == 0 {
+			return fmt.Sprintf(" (the service said: too many %s)", other)
+		}
+	}
+	return ""
 }
 
 // sharesText names shares of the time. q is what was known of the quotas; nil for nothing.

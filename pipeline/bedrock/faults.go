@@ -114,6 +114,13 @@ func exceptionName(s string) string {
 func hint(e *pipeline.InvokeError) {
 	text := strings.ToLower(e.Message)
 	e.Daily = e.Kind == pipeline.Throttled && strings.Contains(text, "per day")
+	switch {
+	case e.Kind != pipeline.Throttled:
+	case strings.Contains(text, "token"):
+		e.Quota = pipeline.QuotaTokens
+	case strings.Contains(text, "request"):
+		e.Quota = pipeline.QuotaRequests
+	}
 	e.Capacity = e.Code == http.StatusServiceUnavailable || strings.Contains(text, "too many connections")
 }
 
@@ -156,7 +163,8 @@ func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.Inv
 	if name == "" {
 		name = "HTTPError"
 	}
-	if message == "" {
+	worded := message != ""
+	if !worded {
 		message = http.StatusText(status)
 		if text := oneLine(string(c.snippet[:min(len(c.snippet), 500)])); text != "" {
 			message += ": " + strings.ToValidUTF8(text, "\uFFFD")
@@ -172,6 +180,9 @@ func (m *Model) openFault(ctx context.Context, c *call, err error) *pipeline.Inv
 	}
 	e.Unbilled = refused(status, named)
 	hint(e)
+	if !worded {
+		e.Quota = "" // those are the words of the status: 429 is Too Many Requests, whatever there was too much of
+	}
 	return e
 }
 

@@ -369,11 +369,11 @@ func TestExceptionsInTheStream(t *testing.T) {
 		stream []byte
 		want   pipeline.InvokeError
 	}{
-		"throttled before content":      {cat(before, exception("throttlingException", "Too many requests")), pipeline.InvokeError{Kind: pipeline.Throttled, Type: "ThrottlingException", Code: 429, Message: "Too many requests"}},
+		"throttled before content":      {cat(before, exception("throttlingException", "Too many requests")), pipeline.InvokeError{Kind: pipeline.Throttled, Type: "ThrottlingException", Code: 429, Message: "Too many requests", Quota: pipeline.QuotaRequests}},
 		"throttled as the first frame":  {exception("throttlingException", "x"), pipeline.InvokeError{Kind: pipeline.Throttled, Type: "ThrottlingException", Code: 429, Message: "x"}},
 		"upper camel":                   {exception("ThrottlingException", "x"), pipeline.InvokeError{Kind: pipeline.Throttled, Type: "ThrottlingException", Code: 429, Message: "x"}},
 		"throttled after content":       {cat(after, exception("throttlingException", "x")), pipeline.InvokeError{Kind: pipeline.Transient, Type: "ThrottlingException", Code: 429, Message: "x", Partial: "Plums", Content: true}},
-		"throttled for the day":         {exception("throttlingException", "Too many tokens per day, please wait"), pipeline.InvokeError{Kind: pipeline.Throttled, Type: "ThrottlingException", Code: 429, Message: "Too many tokens per day, please wait", Daily: true}},
+		"throttled for the day":         {exception("throttlingException", "Too many tokens per day, please wait"), pipeline.InvokeError{Kind: pipeline.Throttled, Type: "ThrottlingException", Code: 429, Message: "Too many tokens per day, please wait", Daily: true, Quota: pipeline.QuotaTokens}},
 		"model timeout":                 {cat(after, exception("modelTimeoutException", "x")), pipeline.InvokeError{Kind: pipeline.Overload, Type: "ModelTimeoutException", Code: 408, Message: "x", Partial: "Plums", Content: true}},
 		"unavailable":                   {exception("serviceUnavailableException", "Too many connections"), pipeline.InvokeError{Kind: pipeline.Overload, Type: "ServiceUnavailableException", Code: 503, Message: "Too many connections", Capacity: true}},
 		"validation":                    {exception("validationException", long), pipeline.InvokeError{Kind: pipeline.RecordFatal, Type: "ValidationException", Code: 400, Message: long}},

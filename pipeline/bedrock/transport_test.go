@@ -259,42 +259,44 @@ func TestErrorsBeforeTheStream(t *testing.T) {
 		kind     pipeline.Kind
 		daily    bool
 		capacity bool
+		quota    string
 	}{
-		{429, "ThrottlingException", "Too many tokens, please wait before trying again.", pipeline.Throttled, false, false},
-		{429, "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/", "Too many tokens per day, please wait", pipeline.Throttled, true, false},
-		{429, "SomethingNewException", "x", pipeline.Throttled, false, false},
-		{429, "ModelNotReadyException", "x", pipeline.NotReady, false, false},
-		{400, "ServiceQuotaExceededException", "x", pipeline.Throttled, false, false},
-		{400, "ThrottlingException", "x", pipeline.Throttled, false, false},
-		{408, "ModelTimeoutException", "x", pipeline.Overload, false, false},
-		{425, "TooEarlyException", "x", pipeline.Overload, false, false},
-		{503, "ServiceUnavailableException", "Too many connections, please wait before trying again.", pipeline.Overload, false, true},
-		{503, "", "x", pipeline.Overload, false, true},
-		{424, "ModelErrorException", "x", pipeline.Transient, false, false},
-		{424, "ModelStreamErrorException", "x", pipeline.Transient, false, false},
-		{424, "", "x", pipeline.Transient, false, false},
-		{500, "InternalServerException", "x", pipeline.Transient, false, false},
-		{502, "", "x", pipeline.Transient, false, false},
-		{504, "", "x", pipeline.Transient, false, false},
-		{400, "ValidationException", "The provided model identifier is invalid.", pipeline.RecordFatal, false, false},
-		{413, "", "x", pipeline.RecordFatal, false, false},
-		{400, "", "x", pipeline.RecordFatal, false, false},
-		{422, "OddException", "x", pipeline.RecordFatal, false, false},
-		{403, "AccessDeniedException", "x", pipeline.JobFatal, false, false},
-		{403, "ExpiredTokenException", "x", pipeline.JobFatal, false, false},
-		{400, "ExpiredTokenException", "x", pipeline.JobFatal, false, false},
-		{403, "UnrecognizedClientException", "x", pipeline.JobFatal, false, false},
-		{403, "InvalidClientTokenId", "x", pipeline.JobFatal, false, false},
-		{400, "IncompleteSignature", "x", pipeline.JobFatal, false, false},
-		{400, "RequestExpired", "x", pipeline.JobFatal, false, false},
-		{403, "InvalidSignatureException", "x", pipeline.JobFatal, false, false},
-		{403, "MissingAuthenticationTokenException", "x", pipeline.JobFatal, false, false},
-		{403, "MPAgreementBeingCreated", "x", pipeline.JobFatal, false, false},
-		{401, "", "x", pipeline.JobFatal, false, false},
-		{403, "", "x", pipeline.JobFatal, false, false},
-		{404, "ResourceNotFoundException", "x", pipeline.JobFatal, false, false},
-		{404, "FTUFormNotFilled", "x", pipeline.JobFatal, false, false},
-		{404, "", "x", pipeline.JobFatal, false, false},
+		{429, "ThrottlingException", "Too many tokens, please wait before trying again.", pipeline.Throttled, false, false, pipeline.QuotaTokens},
+		{429, "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/", "Too many tokens per day, please wait", pipeline.Throttled, true, false, pipeline.QuotaTokens},
+		{429, "ThrottlingException", "Too many requests, please wait before trying again.", pipeline.Throttled, false, false, pipeline.QuotaRequests},
+		{429, "SomethingNewException", "x", pipeline.Throttled, false, false, ""},
+		{429, "ModelNotReadyException", "x", pipeline.NotReady, false, false, ""},
+		{400, "ServiceQuotaExceededException", "x", pipeline.Throttled, false, false, ""},
+		{400, "ThrottlingException", "x", pipeline.Throttled, false, false, ""},
+		{408, "ModelTimeoutException", "x", pipeline.Overload, false, false, ""},
+		{425, "TooEarlyException", "x", pipeline.Overload, false, false, ""},
+		{503, "ServiceUnavailableException", "Too many connections, please wait before trying again.", pipeline.Overload, false, true, ""},
+		{503, "", "x", pipeline.Overload, false, true, ""},
+		{424, "ModelErrorException", "x", pipeline.Transient, false, false, ""},
+		{424, "ModelStreamErrorException", "x", pipeline.Transient, false, false, ""},
+		{424, "", "x", pipeline.Transient, false, false, ""},
+		{500, "InternalServerException", "x", pipeline.Transient, false, false, ""},
+		{502, "", "x", pipeline.Transient, false, false, ""},
+		{504, "", "x", pipeline.Transient, false, false, ""},
+		{400, "ValidationException", "The provided model identifier is invalid.", pipeline.RecordFatal, false, false, ""},
+		{413, "", "x", pipeline.RecordFatal, false, false, ""},
+		{400, "", "x", pipeline.RecordFatal, false, false, ""},
+		{422, "OddException", "x", pipeline.RecordFatal, false, false, ""},
+		{403, "AccessDeniedException", "x", pipeline.JobFatal, false, false, ""},
+		{403, "ExpiredTokenException", "x", pipeline.JobFatal, false, false, ""},
+		{400, "ExpiredTokenException", "x", pipeline.JobFatal, false, false, ""},
+		{403, "UnrecognizedClientException", "x", pipeline.JobFatal, false, false, ""},
+		{403, "InvalidClientTokenId", "x", pipeline.JobFatal, false, false, ""},
+		{400, "IncompleteSignature", "x", pipeline.JobFatal, false, false, ""},
+		{400, "RequestExpired", "x", pipeline.JobFatal, false, false, ""},
+		{403, "InvalidSignatureException", "x", pipeline.JobFatal, false, false, ""},
+		{403, "MissingAuthenticationTokenException", "x", pipeline.JobFatal, false, false, ""},
+		{403, "MPAgreementBeingCreated", "x", pipeline.JobFatal, false, false, ""},
+		{401, "", "x", pipeline.JobFatal, false, false, ""},
+		{403, "", "x", pipeline.JobFatal, false, false, ""},
+		{404, "ResourceNotFoundException", "x", pipeline.JobFatal, false, false, ""},
+		{404, "FTUFormNotFilled", "x", pipeline.JobFatal, false, false, ""},
+		{404, "", "x", pipeline.JobFatal, false, false, ""},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.status, " ", tt.typ), func(t *testing.T) {
@@ -306,7 +308,7 @@ func TestErrorsBeforeTheStream(t *testing.T) {
 			}
 			want := pipeline.InvokeError{
 				Kind: tt.kind, Type: wantType, Code: tt.status, Message: tt.message, RequestID: requestID,
-				Daily: tt.daily, Capacity: tt.capacity,
+				Quota: tt.quota, Daily: tt.daily, Capacity: tt.capacity,
 				Unbilled: tt.status < 500 && tt.status != 408 && tt.status != 424 || tt.typ == "ServiceUnavailableException",
 			}
 			if got := *e; got != want {
@@ -314,6 +316,12 @@ func TestErrorsBeforeTheStream(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a status without words names no quota", func(t *testing.T) {
+		e := invoke(t, testModel(t, serve(t, answer(429, "ThrottlingException", "")), claudeID)).err
+		if e.Kind != pipeline.Throttled || e.Message != "Too Many Requests" || e.Quota != "" {
+			t.Errorf("%+v, want the words of the status, and no quota by them", e)
+		}
+	})
 	t.Run("a status without words, and HTML", func(t *testing.T) {
 		for status, kind := range map[int]pipeline.Kind{502: pipeline.Transient, 403: pipeline.Transient, 413: pipeline.RecordFatal, 599: pipeline.Transient, 302: pipeline.Transient} {
 			e := invoke(t, testModel(t, serve(t, answer(status, "", "<html>\n<h1>gateway</h1>")), claudeID)).err
