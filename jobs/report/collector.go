@@ -21,13 +21,13 @@ const (
 
 // Attempts are calls by what became of them.
 type Attempts struct {
-	Total     int64            `json:"total"` // those that ended
-	Succeeded int64            `json:"succeeded"`
-	Throttled int64            `json:"throttled"` // also in ByError
+	Total     int64 `json:"total"` // those that ended
+	Succeeded int64 `json:"succeeded"`
+	Throttled int64 `json:"throttled"` // also in ByError
 	// ThrottledFor are those of the throttled whose message named a quota, tokens or requests. Which of them was learned is another
 	// matter: that follows from when the service refused, not from its words.
 	ThrottledFor map[string]int64 `json:"throttledFor,omitempty"`
-	ByError   map[string]int64 `json:"byError,omitempty"`
+	ByError      map[string]int64 `json:"byError,omitempty"`
 }
 
 // Tokens are what whole answers were billed for.
