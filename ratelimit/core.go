@@ -16,7 +16,7 @@ const (
 	blameFor        = 10 * time.Second
 	historyLeast    = 5                // seconds, and
 	historyRequests = 50               // requests, or a minute, before a sporadic refusal cuts
-	temperLeast     = 3                // refusals since the first cut, and
+	temperLeast     = 10               // refusals since the first cut, and
 	temperShare     = 0.3              // of what was sent since, are more than chance
 	opening         = time.Second      // of a job
 	clumpLeast      = 25               // refusals since a cut, and

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 )
@@ -157,6 +158,31 @@ func TestFirstStreamsAreNotReplaced(t *testing.T) {
 		}
 		if n := begin(60 * time.Millisecond); n != tt.more {
 			t.Errorf("%s: %d of 10 are replaced, want %d", tt.name, n, tt.more)
+		}
+	}
+}
+
+// TestFirstCutIsMadeAgain: where a third of what is sent after the first cut is refused, and not of a few requests, of which it is by chance.
+func TestFirstCutIsMadeAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		sent, refused float64
+		want          bool
+	}{
+		{"a few by chance", 9, 4, false},
+		{"many", 30, 12, true},
+		{"few of many", 100, 12, false},
+	} {
+		c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+		c.first, c.tokenFloor = epoch, 1.0/minute
+		p := &c.tokenPace
+		p.x, p.before, p.cuts, p.last = 1000, math.Inf(1), 1, after(5*time.Second)
+		c.minute.advance(after(8 * time.Second))
+		c.minute.add(c.minute.number(after(2*time.Second)), slot{use: 6000, sent: 100, accepted: 100})
+		c.minute.add(c.minute.cur, slot{sent: tt.sent, accepted: tt.sent - tt.refused})
+		c.temper(after(8 * time.Second))
+		if got := p.x < 1000; got != tt.want {
+			t.Errorf("%s: %v of %v refused: a pace of %v, made again %v, want %v", tt.name, tt.refused, tt.sent, p.x, got, tt.want)
 		}
 	}
 }
