@@ -1,6 +1,7 @@
 package spend
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,8 +106,10 @@ func (l *Ledger) replay() (begun *start, err error) {
 	defer f.Close()
 	_, _, err = journal.ReplayStrict(l.opt.Path, f, func(_ int64, entry []byte) error {
 		var e line
-		if err := json.Unmarshal(entry, &e); err != nil {
-			return fmt.Errorf("an entry of another version: %w", err)
+		d := json.NewDecoder(bytes.NewReader(entry))
+		d.DisallowUnknownFields() // a hold that is not understood would not be counted
+		if err := d.Decode(&e); err != nil {
+			return &RefusedError{fmt.Sprintf("an entry of another version: %v", err)}
 		}
 		if e.Start != nil {
 			begun = e.Start
