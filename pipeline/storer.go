@@ -21,7 +21,7 @@ type storer struct {
 	changed chan<- struct{} // holds a token after Runner.storing has changed
 
 	pending []*Result
-	oldest  time.Time // arrival of the first of pending
+	due     time.Time // when the next batch goes: CommitInterval after the first of pending has come, storeRetry after a failure
 	failing time.Time // of the first failed commit since all that had arrived was stored; zero while commits work
 	portion int       // of pending to commit at once while they fail: what fits on a full disk is kept
 	lost    error     // the store failed for good
@@ -42,12 +42,14 @@ func (s *storer) run(ctx context.Context) error {
 	}()
 
 	var committing []*Result // handed to the store
-	due := time.NewTimer(time.Hour)
-	due.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	open := true
 	for {
-		if committing == nil && len(s.pending) > 0 && !open && s.failing.IsZero() {
-			committing = s.handOver(batches, due)
+		now := time.Now()
+		if committing == nil && len(s.pending) > 0 && (!now.Before(s.due) || !open && s.failing.IsZero()) {
+			committing = s.next()
+			batches <- committing
 		}
 		if !open && committing == nil && len(s.pending) == 0 {
 			return s.lost
@@ -56,6 +58,14 @@ func (s *storer) run(ctx context.Context) error {
 		if !open || len(s.pending) >= unstoredMax && s.lost == nil {
 			in = nil
 		}
+		// The timer is set anew each time: a select on one that is due already may crash the race detector of Go 1.26 in a bubble of
+		// testing/synctest (golang.org/issue/78156).
+		until := now.Add(time.Hour)
+		if committing == nil && len(s.pending) > 0 {
+			until = s.due
+		}
+		timer.Reset(until.Sub(now))
+
 		select {
 		case res, ok := <-in:
 			if !ok {
@@ -66,27 +76,17 @@ func (s *storer) run(ctx context.Context) error {
 				continue // nobody can keep it: it is left, and will be sent again
 			}
 			if len(s.pending) == 0 {
-				s.oldest = time.Now()
-				if committing == nil {
-					due.Reset(s.cfg.CommitInterval)
-				}
+				s.due = time.Now().Add(s.cfg.CommitInterval)
 			}
 			s.pending = append(s.pending, res)
 			s.unstored.Add(1)
-		case <-due.C:
-			committing = s.handOver(batches, due)
+		case <-timer.C:
 		case err := <-done:
 			if err == nil {
 				s.stored(committing)
 				committing = nil
-				if len(s.pending) == 0 {
-					continue
-				}
-				// A select on a timer that is due already may crash the race detector of Go 1.26 in a bubble of testing/synctest.
-				if wait := s.patience(); wait > 0 {
-					due.Reset(wait)
-				} else {
-					committing = s.handOver(batches, due)
+				if !s.failing.IsZero() {
+					s.due = time.Now() // the rest of what could not be written
 				}
 				continue
 			}
@@ -98,7 +98,7 @@ func (s *storer) run(ctx context.Context) error {
 			s.portion = max(len(committing)/2, 1)
 			s.pending = append(committing, s.pending...)
 			committing = nil
-			due.Reset(storeRetry)
+			s.due = time.Now().Add(storeRetry)
 		}
 	}
 }
@@ -149,24 +149,6 @@ func (s *storer) next() []*Result {
 		s.pending = nil
 	}
 	return batch
-}
-
-// handOver gives the next batch to the store, and says which: nil when nothing is pending. Nothing else is due then.
-func (s *storer) handOver(batches chan<- []*Result, due *time.Timer) []*Result {
-	due.Stop()
-	batch := s.next()
-	if batch != nil {
-		batches <- batch
-	}
-	return batch
-}
-
-// patience is how long the oldest result may still wait for its batch.
-func (s *storer) patience() time.Duration {
-	if !s.failing.IsZero() {
-		return 0
-	}
-	return s.cfg.CommitInterval - time.Since(s.oldest)
 }
 
 // giveUp notes a failed commit. It reports true when writes have failed for as long as Drain:
