@@ -103,8 +103,7 @@ func patients(sc *Scenario) []Cell {
 	return all
 }
 
-// playAll plays cells in processes of one processor each: bubbles that share a process wait for each other, and with one
-// processor the order of goroutines repeats better.
+// playAll plays cells in a process for each processor: bubbles that share a process wait for each other.
 func playAll(t *testing.T, all []Cell) []Result {
 	t.Helper()
 	var (
@@ -163,7 +162,6 @@ func brief(sc *Scenario, r Result) string {
 // work has a process play cells, one after the other.
 func work(todo <-chan Cell, done func(Result)) error {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWorker$", "-worker", "-test.timeout=0")
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
