@@ -19,6 +19,9 @@ const (
 	temperLeast     = 10               // refusals since the first cut, and
 	temperShare     = 0.3              // of what was sent since, are more than chance
 	opening         = time.Second      // of a job
+	joinedOf        = 64               // requests, the first of a job:
+	joinedLeast     = 16               // refusals of them, and
+	joinedShare     = 0.6              // of those that were sent, are of a quota that others have used up
 	clumpLeast      = 25               // refusals since a cut, and
 	clumpShare      = 0.2              // of what was sent since, are a quota's, if so many
 	clumpHeads      = 0.6              // times as follow no other by chance, or fewer, do
@@ -106,6 +109,7 @@ type core struct {
 	inFlight int
 	talking  int // and of them, those that have their first token
 	refused  int64
+	turned   float64 // of the first requests, refused
 
 	filled [causes]time.Duration // for how long a stated quota held everything back since the last refusal
 

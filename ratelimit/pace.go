@@ -19,7 +19,8 @@ const (
 	steadyFor = 45    // seconds without a cut after which it grows faster and faster, or
 	overdue   = 1.2   // times those that it takes to grow back by what was cut, if that is longer
 	doubles   = 9     // seconds in which it doubles until the second cut, where nothing is stated,
-	tells     = 6     // requests admitted a minute, or more: a cut with fewer tells nothing of the quota, and that goes on
+	tells     = 6     // requests admitted a minute, or more: a cut with fewer tells nothing of the quota, and that goes on;
+	doublesOn = 18    // seconds in which it doubles from there to the third, where others had the quota when the job began,
 	redoubles = 20    // and in which it doubles when no window of any shape would have been silent for so long:
 	silent    = 120   // seconds without a cut,
 	silentOf  = 75    // and below what is stated; growth has no ceiling then
@@ -82,6 +83,8 @@ type pace struct {
 	before   float64          // the rate before it
 	light    bool             // it followed a single refusal after a long time
 	ramped   bool             // it ended the doubling, so the rate before it says nothing of the quota
+	joined   bool             // others had used the quota up when the job began,
+	slows    bool             // and it was refused again since: it doubles on, slower
 	ceilings [trusted]float64 // what was admitted per second at the last cuts
 	first    fill             // of the quota's windows at the first cut
 	falls    int              // cuts in a row whose ceiling was below the one before,
@@ -130,8 +133,14 @@ func (p *pace) confirmed() float64 {
 // not collapse. Nothing lowers the pace below floor, which is positive; a request is a minute of it.
 func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	p.before, p.binds, p.last = p.x, 0, now
-	if p.cuts != 1 || !math.IsInf(p.stated, 1) || s60 >= tells*floor {
-		p.cuts++ // else others have used the quota up, and it goes on doubling
+	switch {
+	case p.cuts != 1 || !math.IsInf(p.stated, 1):
+		p.cuts++
+	case s60 < tells*floor: // others have used the quota up, and it goes on doubling
+	case p.joined && !p.slows:
+		p.slows = true // refused far below its share, it is cut by no more than leastCut, and goes on as well
+	default:
+		p.cuts++
 	}
 	p.requests, p.spare = max(1, s60/floor), 0
 	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
@@ -148,7 +157,8 @@ func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	p.correct(s60, floor)
 }
 
-// sinceFirst is what was admitted per second, in the first minute after the first cut without what was before it.
+// sinceFirst is what was admitted per second, in the first minute after the first cut without what was before it. Where others had
+// the quota then, that is far less than what was admitted while the pace doubled.
 func (p *pace) sinceFirst(s60 float64, at fill) float64 {
 	if p.cuts == 1 {
 		p.first = at
@@ -157,7 +167,10 @@ func (p *pace) sinceFirst(s60 float64, at fill) float64 {
 	if p.first.at == 0 || d <= 0 || d >= minute {
 		return s60
 	}
-	if flow := (at.total - p.first.total) / d; flow > opened*s60 {
+	switch flow := (at.total - p.first.total) / d; {
+	case p.joined:
+		return max(s60, flow)
+	case flow > opened*s60:
 		return min(s60, flow)
 	}
 	return s60
@@ -238,7 +251,11 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 	p.binds += d.Seconds()
 	stated := !math.IsInf(p.stated, 1)
 	if !stated && p.cuts <= 1 {
-		p.x = max(p.x, floor) * math.Exp2(d.Seconds()/doubles)
+		in := float64(doubles)
+		if p.slows {
+			in = doublesOn
+		}
+		p.x = max(p.x, floor) * math.Exp2(d.Seconds()/in)
 		return
 	}
 	if q := p.exact(); q != nil {
@@ -246,7 +263,7 @@ func (p *pace) grow(d time.Duration, s60, floor float64, at fill) {
 		return
 	}
 	most := ceiling * s60
-	if p.tides && !p.fewAtFirst(floor) {
+	if p.tides && (p.joined || !p.fewAtFirst(floor)) {
 		most = tidesMost * s60
 	}
 	if p.binds > silent || stated && p.binds > minute {

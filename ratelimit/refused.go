@@ -39,6 +39,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		c.noise.refused(f.n, heads)
 	}
 	c.rivals.refused++
+	c.joins(f.n)
 	c.tokenPace.rest()
 	c.minutes.refused(now, f.began, c.few(now))
 	c.full.refused(now, c.minute.sum.held)
@@ -80,6 +81,17 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 		return
 	}
 	c.hold(now, &f, exhausted, earn)
+}
+
+// joins notes, at the refusal of request n, whether most of the first requests of the job are refused: others had used the quota up
+// before it began.
+func (c *core) joins(n uint64) {
+	p := &c.tokenPace
+	if n > joinedOf || p.cuts > 1 {
+		return
+	}
+	c.turned++
+	p.joined = p.joined || c.turned >= joinedLeast && c.turned >= joinedShare*min(joinedOf, float64(c.verdicts.n))
 }
 
 // emptied notes how full the windows of the quota were at a refusal. One that cut nothing is a reading as well.

@@ -186,3 +186,87 @@ func TestFirstCutIsMadeAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestJoins: most of the first requests of a job are refused where others had used the quota up before it. Later refusals say nothing of that.
+func TestJoins(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		sent, refused uint64 // the last ones
+		cuts          int
+		want          bool
+	}{
+		{"most of the first", 32, 24, 0, true},
+		{"most of the first, and cut since", 32, 24, 1, true},
+		{"half of them", 32, 16, 0, false},
+		{"too few to tell", 16, 15, 0, false},
+		{"among many", 400, 50, 0, false},
+		{"the quota is known better", 32, 24, 2, false},
+	} {
+		c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+		c.verdicts.n, c.tokenPace.cuts = tt.sent, tt.cuts
+		for n := tt.sent - tt.refused + 1; n <= tt.sent; n++ {
+			c.joins(n)
+		}
+		if got := c.tokenPace.joined; got != tt.want {
+			t.Errorf("%s: joined %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestDoublingBesideOthers: who joins others is refused far below its share, since they are. It goes on doubling after that, slower, and
+// the cut after the next is by what was admitted since, and not by the mean of a minute in which it had little.
+func TestDoublingBesideOthers(t *testing.T) {
+	for _, joined := range []bool{false, true} {
+		p := newPace(0, 0)
+		at := fill{at: 1, total: 60}
+		p.cut(after(time.Second), 1, 0.1, at)
+		p.joined = joined
+		before := p.x
+		p.grow(27*time.Second, 10, 0.1, at)
+		if got := p.x / before; math.Abs(got-8) > 0.01 {
+			t.Fatalf("joined %v: %.2f times as much after 27 s, want 8", joined, got)
+		}
+
+		before = p.x
+		at = fill{at: 28, total: 100}
+		p.cut(after(28*time.Second), 1.7, 0.1, at)
+		if kept := p.x / before; joined != (math.Abs(kept-leastCut) < 0.01) {
+			t.Errorf("joined %v: the second cut leaves %.2f", joined, kept)
+		}
+		if doubling := p.cuts < 2; doubling != joined {
+			t.Errorf("joined %v: doubles on after the second cut: %v", joined, doubling)
+		}
+		if !joined {
+			continue
+		}
+
+		before = p.x
+		p.grow(18*time.Second, 10, 0.1, at)
+		if got := p.x / before; math.Abs(got-2) > 0.01 {
+			t.Errorf("%.2f times as much 18 s after the second cut, want 2", got)
+		}
+		at = fill{at: 48, total: 220}
+		p.cut(after(48*time.Second), 3, 0.1, at)
+		if p.cuts < 2 || p.ceilings[0] != 6 {
+			t.Errorf("the third cut, after 120 tokens in 20 s, is of %v a second, number %d; want 6, and the doubling over", p.ceilings[0], p.cuts)
+		}
+	}
+}
+
+// TestWhoJoinsGetsOn: who begins on a quota that another uses up has a good part of its half in the first five minutes.
+func TestWhoJoinsGetsOn(t *testing.T) {
+	const seeds = 8
+	for shape := range shapes {
+		t.Run(shape, func(t *testing.T) {
+			mean := 0.0
+			for seed := range uint64(seeds) {
+				late := scenario{job: plainJob, tpm: fast, runners: 2, join: 5 * time.Minute, warm: 9, lasts: 1}
+				_, l := late.play(shape, seed+1)
+				mean += l.ours[1].used / (5 * fast * seeds)
+			}
+			if mean < 0.21 {
+				t.Errorf("who joins has %.1f%% of the quota in its first five minutes, want 21%%", 100*mean)
+			}
+		})
+	}
+}
