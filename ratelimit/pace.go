@@ -61,10 +61,11 @@ type manner struct {
 
 // Growth that is nearly the same for all, and cuts in proportion, make runners that share a quota meet: the less a pace is, the larger
 // the share of itself by which it grows. It may not be too large: who has little of a quota is refused as often as who has much. Where
-// minutes are known all that share them are refused together, at their end, and what a cut takes is given back within one.
+// minutes are known all that share them are refused together, at their end, and what a cut takes is given back within one. There growth
+// keeps up with a quota that moves; five runners may not grow more than this, or they use minutes up as early as a rival does.
 var (
 	keen  = manner{keeps: 0.9, growth: 0.13 / minute, power: 0.25}
-	tidal = manner{keeps: 0.88, growth: 0.12 / minute, power: 0}
+	tidal = manner{keeps: 0.88, growth: 0.16 / minute, power: 0.2}
 )
 
 const keenly = 0.87 // is left by keen cuts of few requests
