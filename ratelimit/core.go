@@ -21,7 +21,7 @@ const (
 	opening         = time.Second      // of a job
 	joinedOf        = 64               // requests, the first of a job:
 	joinedLeast     = 16               // refusals of them, and
-	joinedShare     = 0.6              // of those that were sent, are of a quota that others have used up
+	joinedShare     = 0.7              // of those that were sent, are of a quota that others have used up
 	clumpLeast      = 25               // refusals since a cut, and
 	clumpShare      = 0.2              // of what was sent since, are a quota's, if so many
 	clumpHeads      = 0.6              // times as follow no other by chance, or fewer, do

@@ -98,7 +98,7 @@
 // After a first cut with nothing stated the pace doubles every 9 s until the second: what was admitted before the
 // first may be far below the quota. If a third of what is sent is refused meanwhile, the first cut is made again by the last 60 s, and
 // in the minute after it cuts go by what was admitted since, for a bucket was full when the job began. A cut with fewer than six
-// requests admitted in the last minute tells nothing of the quota, which others have used up, and the pace goes on doubling. Where three in five
+// requests admitted in the last minute tells nothing of the quota, which others have used up, and the pace goes on doubling. Where seven in ten
 // of the first requests are refused others have used it up, too: the second cut leaves 0.7, the pace doubles on every 18 s, and the third
 // goes by what was admitted since. In the first second
 // nobody replaces a refused stream until anything but refusals is heard. [Options.Start] begins at what an earlier run learned, as
