@@ -25,7 +25,7 @@ type caller interface {
 // loop is what a user writes around a caller: so many goroutines, records that failed once more after all others, until
 // the pool is used up or ctx ends. After a failure a goroutine rests for a second, which is more than most would write: without
 // it the standard retryer, whose own bucket is empty most of the time, sends a thousand calls a second into an empty quota.
-func loop(ctx context.Context, p *pool, goroutines int, c caller) {
+func loop(ctx context.Context, p *pool, client, goroutines int, c caller) {
 	var (
 		wg     sync.WaitGroup
 		mu     sync.Mutex
@@ -45,8 +45,9 @@ func loop(ctx context.Context, p *pool, goroutines int, c caller) {
 		p.takenAgain()
 		return record, true
 	}
-	for range goroutines {
+	for i := range goroutines {
 		wg.Go(func() {
+			wait(ctx, p.svc.jitter(client, int64(none-i)))
 			for {
 				record, ok := next()
 				if !ok {
@@ -105,7 +106,7 @@ func (c *sdk) call(ctx context.Context, record int64) error {
 		st, err = openWithin(ctx, c.svc, c.client, record)
 		return out, md, err
 	})
-	if _, _, err := c.attempts.HandleFinalize(ticking{ctx}, smithymiddle.FinalizeInput{}, send); err != nil {
+	if _, _, err := c.attempts.HandleFinalize(ticking{ctx, c, record}, smithymiddle.FinalizeInput{}, send); err != nil {
 		return err
 	}
 	if e := st.rest(ctx); e != nil {
@@ -114,13 +115,17 @@ func (c *sdk) call(ctx context.Context, record int64) error {
 	return nil
 }
 
-// A ticking context lets a microsecond pass whenever somebody looks at it. Adaptive mode rounds its sleeps down to whole
+// A ticking context lets a microsecond pass whenever somebody looks at it, and a little more. Adaptive mode rounds its sleeps down to whole
 // nanoseconds, so that it may ask for a token once more with a sleep of nothing; as code takes no time in a bubble, it would do
 // so for ever.
-type ticking struct{ context.Context }
+type ticking struct {
+	context.Context
+	sdk    *sdk
+	record int64
+}
 
 func (c ticking) Done() <-chan struct{} {
-	time.Sleep(time.Microsecond)
+	time.Sleep(time.Microsecond + c.sdk.svc.jitter(c.sdk.client, c.record))
 	return c.Context.Done()
 }
 

@@ -27,7 +27,7 @@
 // Refusals may come for no reason, and in the stream at the time of the first token: both are options that no row of the
 // table uses and TestLaboratory does.
 //
-// Not modelled: prompt caches, quotas of a day, the adjustment of reservations while a stream runs, a round trip that varies,
+// Not modelled: prompt caches, quotas of a day, the adjustment of reservations while a stream runs, a round trip that varies by more than a millisecond,
 // estimates of the input that are wrong.
 //
 // # The clients
@@ -39,15 +39,15 @@
 //
 //   - standard: the retry loop of aws-sdk-go-v2 itself (retry.Attempt around retry.Standard) with its token bucket and backoff, and 5 attempts
 //     instead of its 3. As in the SDK, what breaks after the response has begun is not tried again.
-//   - adaptive: the same around retry.AdaptiveMode. Time passes by a microsecond whenever it looks at its context, or a sleep that it rounds
-//     down to nothing would stop the bubble's clock for good.
+//   - adaptive: the same around retry.AdaptiveMode. Time passes by a microsecond or a little more whenever it looks at its context, or a
+//     sleep that it rounds down to nothing would stop the bubble's clock for good.
 //   - AIMD: inspect_ai's AdaptiveConcurrencyController written again: see the constants in baselines.go, and what is assumed of the waits
 //     between its tries.
 //
 // A patient client ([Patience]) is nobody's: it is there to be compared with. It knows the quota and among how many it is shared, sends a fixed
 // part of its equal share evenly, rests for a fixed time after a refusal, more or less by a quarter, and never sends faster or slower.
 //
-// The SDK's jitter comes from crypto/rand, so baselines repeat only in distribution. They get the first seed only.
+// Baselines and patient clients get the first seed only.
 //
 // # How each figure is measured
 //
@@ -93,8 +93,14 @@
 //
 // # How far it repeats
 //
-// Everything about a record comes from a generator seeded by the seed and the record's number, every fault of a call from
-// one that is also seeded by its number among the record's calls, and each client's jitter from its own. What is left is the order in which goroutines
-// run at the same moment, select statements that can go more than one way, and the SDK's jitter. The processes of the table
-// have one processor each, which keeps most of the order. See docs/benchmarks.md for how much runs differ.
+// A run comes out the same to the last digit when it is played again, beside other work as well (TestRepeats). Everything about a record
+// comes from a generator seeded by the seed and the record's number, every fault of a call from one that is also seeded by its number among
+// the record's calls, each client's jitter from its own, and the SDK's from a seeded crypto/rand. The order in which goroutines run at the same
+// moment decides nothing, since there are hardly any such: timers of a bubble that are due at the same time go off in an order that is drawn anew
+// each time, so every call is up to a millisecond longer on its way ([Config].Jitter). The processes of the table have one processor each, and
+// collect no garbage during a run.
+//
+// What is left: in adaptive mode all that wait for a token are woken at the same nanosecond, and whoever comes first gets it, so the rows with
+// a stranger and that column differ from run to run; and the row of 256 slots does in a third digit, whose cause was not found. See
+// docs/benchmarks.md for how much.
 package lab

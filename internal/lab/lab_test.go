@@ -10,10 +10,12 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 )
@@ -162,6 +164,7 @@ func brief(sc *Scenario, r Result) string {
 // work has a process play cells, one after the other.
 func work(todo <-chan Cell, done func(Result)) error {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWorker$", "-worker", "-test.timeout=0")
+	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1") // a goroutine that is stopped anywhere goes to the end of the line
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
@@ -222,14 +225,22 @@ func TestWorker(t *testing.T) {
 	}
 }
 
-// play runs a cell in a bubble of its own.
+// play runs a cell in a bubble of its own. It repeats: the SDK's jitter comes from a seed as well, and no garbage is collected
+// meanwhile, if it is not too much, since that sends goroutines to the end of the line.
 func play(t *testing.T, sc *Scenario, c Cell) Result {
 	t.Helper()
+	cryptotest.SetGlobalRandom(t, c.Seed)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(garbage))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	runtime.GC()
 	r, begun := Result{Cell: c}, time.Now()
 	synctest.Test(t, func(*testing.T) { r.Outcome = sc.Run(c) })
 	r.Wall = time.Since(begun)
 	return r
 }
+
+// garbage is how much memory a process may use before it collects what is not needed any more.
+const garbage = 2 << 30
 
 // TestLaboratory plays short rows and asks for what must hold of any limiter worth its name, so that the laboratory itself keeps
 // working. What the limiter must reach is the table's business.
@@ -270,6 +281,29 @@ func TestLaboratory(t *testing.T) {
 			if misses := sc.Target.Misses(shape, r.Outcome); len(misses) > 0 {
 				t.Errorf("%v: %s", c, strings.Join(misses, "; "))
 			}
+		}
+	}
+}
+
+// A cell played again comes out the same to the last digit, whoever plays it but the SDK in adaptive mode: see doc.go.
+func TestRepeats(t *testing.T) {
+	if raced {
+		t.Skip("the race detector shuffles goroutines: go test ./internal/lab -run '^TestRepeats$'")
+	}
+	sc := quotaRow("two runners, one joins after a minute", time.Minute, Target{})
+	sc.Lasts, sc.Joins, sc.Fair = 5*time.Minute, []time.Duration{0, time.Minute}, Span{2 * time.Minute, 5 * time.Minute}
+	sc.Noise, sc.InStream, sc.Hang, sc.Hangs = 0.002, 0.3, Span{0, time.Hour}, 0.02
+	for _, kind := range []Kind{Ours, Standard, AIMD, Patient} {
+		c := Cell{Row: sc.Name, Shape: Bucket10, Seed: 1, Kind: kind, Patience: Patience{Part: 0.7, Rest: time.Second}}
+		first := play(t, sc, c).Outcome
+		for range 3 {
+			if again := play(t, sc, c).Outcome; *again != *first {
+				t.Errorf("%s: once %+v, and then %+v", kind, *first, *again)
+			}
+		}
+		c.Seed++
+		if other := play(t, sc, c).Outcome; *other == *first {
+			t.Errorf("%s: another seed makes no difference", kind)
 		}
 	}
 }

@@ -92,6 +92,9 @@ type Outcome struct {
 	Fault                               string // the end of a run that should not have ended so, or a fault in what the limiter says
 }
 
+// jitter is enough to keep the calls of a row apart in time, and too little to be seen in any figure.
+const jitter = time.Millisecond
+
 // patience is how many times the ideal makespan a run may take before it is given up.
 const patience = 3
 
@@ -114,7 +117,7 @@ func (sc *Scenario) Run(c Cell) *Outcome {
 	)
 	for i, join := range joins {
 		wg.Go(func() {
-			if !wait(ctx, join) {
+			if !wait(ctx, join+svc.jitter(i, none)) {
 				return
 			}
 			is := c.Kind
@@ -130,7 +133,7 @@ func (sc *Scenario) Run(c Cell) *Outcome {
 			case Patient:
 				newPatient(p, i, len(joins), sc.Rate, c.Patience, c.Seed).run(ctx, sc.Streams)
 			default:
-				loop(ctx, p, sc.Streams, newCaller(is, svc, i, sc.Streams, c.Seed))
+				loop(ctx, p, i, sc.Streams, newCaller(is, svc, i, sc.Streams, c.Seed))
 			}
 		})
 	}
@@ -175,7 +178,7 @@ type ground struct {
 // lay works out the numbers of a scenario: its quota, and as many records as use it up in the time that the job lasts.
 func (sc *Scenario) lay(shape Shape, seed uint64) ground {
 	cfg := Config{
-		Seed: seed, Shape: shape, Slots: sc.Slots,
+		Seed: seed, Shape: shape, Slots: sc.Slots, Jitter: jitter,
 		Hang: sc.Hang, Hangs: sc.Hangs, Noise: sc.Noise, InStream: sc.InStream,
 		Workload: func(int64) Workload { return sc.Workload },
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/batchrun/batchrun/pipeline"
 )
 
+// none stands for a record where there is none.
+const none = -1
+
 // DefaultRTT is the time from a client to the service and back.
 const DefaultRTT = 50 * time.Millisecond
 
@@ -26,6 +29,7 @@ type Config struct {
 	Requests Curve // requests a second; nil: no quota
 	Burndown float64
 	RTT      time.Duration // 0: DefaultRTT
+	Jitter   time.Duration // by so much longer at most takes the way to the service: 0 is none
 
 	Slots  int     // streams served at a time, in order of arrival; 0: any number
 	Decode float64 // output tokens a second that all streams share; 0: any number
@@ -224,6 +228,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 // A stream is a call whose first content has come.
 type stream struct {
 	s      *Service
+	client int
+	record int64
 	index  int
 	demand demand
 	began  time.Duration // of the streaming, as the service sees it
@@ -241,7 +247,7 @@ var (
 // open makes a call and returns when its first content has come, or why none will.
 func (s *Service) open(ctx context.Context, client int, record int64) (*stream, *pipeline.InvokeError) {
 	sent, d := s.now(), s.demand(record)
-	if !wait(ctx, s.cfg.RTT/2) {
+	if !wait(ctx, s.cfg.RTT/2+s.jitter(client, record)) {
 		return nil, errCut
 	}
 	index, c, chance := s.admit(client, record, d)
@@ -256,10 +262,11 @@ func (s *Service) open(ctx context.Context, client int, record int64) (*stream, 
 	}
 	if c.Hung {
 		<-ctx.Done()
+		time.Sleep(s.jitter(client, record)) // calls that began together are given up together
 		s.end(index, Cut, 0)
 		return nil, errCut
 	}
-	st := &stream{s: s, index: index, demand: d, slot: s.slots != nil}
+	st := &stream{s: s, client: client, record: record, index: index, demand: d, slot: s.slots != nil}
 	if st.slot && !s.slots.acquire(ctx) {
 		s.end(index, Cut, 0)
 		return nil, errCut
@@ -270,6 +277,18 @@ func (s *Service) open(ctx context.Context, client int, record int64) (*stream, 
 	st.began = s.now() - s.cfg.RTT/2
 	s.firstToken(index, s.now()-sent)
 	return st, nil
+}
+
+// jitter is a moment by which a step of a client with a record is put off. Timers of a bubble that are due at the same time go off in an order
+// that is drawn anew in each run, so none shall be: steps of the same moment differ in the nanoseconds at least, unless their records are
+// a thousand apart.
+func (s *Service) jitter(client int, record int64) time.Duration {
+	if s.cfg.Jitter == 0 {
+		return 0
+	}
+	now := uint64(s.now())
+	drawn := time.Duration(rand.New(rand.NewPCG(s.cfg.Seed<<16^uint64(client), uint64(record)<<32^now)).Int64N(int64(s.cfg.Jitter)))
+	return drawn.Truncate(time.Microsecond) + time.Duration(uint64(record)%1000)
 }
 
 func (s *Service) answerNo(ctx context.Context, index int, e *pipeline.InvokeError, after time.Duration) *pipeline.InvokeError {
@@ -285,7 +304,7 @@ func (st *stream) sleep(ctx context.Context, d time.Duration) *pipeline.InvokeEr
 	now := st.s.now()
 	for _, o := range st.s.cfg.Outages {
 		if o.From >= now && o.From < now+d {
-			if !wait(ctx, o.From-now) {
+			if !wait(ctx, o.From-now+st.s.jitter(st.client, st.record)) {
 				return st.cut()
 			}
 			st.close(Failed, 0)
