@@ -90,8 +90,10 @@
 // one begins, so spells of refusals end at the same second of every minute. Once the last three did, or four of six, or the first two of few
 // requests, a refusal is answered by waiting for that second, with a try every 8 s, instead of one every 4 s or less, or without one
 // where there are few requests, and what finishing requests give back meanwhile is used, unless that is refused as well: then
-// requests are used up. A refusal within 3 s after a minute should have begun tells that it has not, and is tried again at once. Runners that share such a quota are refused together, at the end of each minute; they cut to 0.88 and
-// grow back within one, to 1.8 times what was admitted at most.
+// requests are used up. A refusal within 3 s after a minute should have begun tells that it has not, and is tried again at once. Runners that share such a quota are refused together, at the end of each minute; they cut to 0.88 of
+// what was admitted in it and grow back within one, to 1.8 times that at most. Who has less grows by more requests a second, which makes
+// them meet; and all of them see how early a minute is used up, so that growth can go by it: where more than 6 s are left of the minute it is less,
+// in proportion, however many they are.
 //
 // All of that rests while refusals that come whatever the pace are known of (below), or rivals press.
 //
@@ -148,16 +150,16 @@
 //	stated                          99.4 %     refused 0.03 %
 //	stated, max_tokens × 10         99.5 %     refused 0.01 %
 //	nothing stated                  99.0 %     refused 0.36 %
-//	nothing stated, 2 a second      97.6 %     refused 0.72 %
+//	nothing stated, 2 a second      97.6 %     refused 0.74 %
 //	nothing stated, max_tokens × 10 97.1 %     refused 0.41 %
 //	stated twice too high           98.9 %     refused 0.38 %
 //	quota halves                    97.7 %     refused 0.56 %
 //	quota doubles                   97.6 %     refused 0.26 %
 //	quota wanders by ±30 %          96.8 %     refused 0.47 %
 //	two runners, five runners       98.6 %     refused 1.3 %, Jain's index 0.99 and 0.90
-//	the same, one joins late        98.6 %     refused 1.4 %, Jain's index 0.94 and 0.96, from 5 to 25 minutes later
-//	two, one of them an SDK's       97.3 %     refused 2.5 %
-//	four, one of them an SDK's      98.5 %     refused 4.2 %, Jain's index among ours 0.62
+//	the same, one joins late        98.6 %     refused 1.4 %, Jain's index 0.95 and 0.96, from 5 to 25 minutes later
+//	two, one of them an SDK's       97.4 %     refused 2.5 %
+//	four, one of them an SDK's      98.7 %     refused 4.2 %, Jain's index among ours 0.62
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //

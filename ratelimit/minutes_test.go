@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -196,5 +197,48 @@ func TestMinutesAreDenied(t *testing.T) {
 		if m.deny(late); m.known != want {
 			t.Errorf("refused %v after the beginning that it had waited for: known %v, want %v", after, m.known, want)
 		}
+	}
+}
+
+// All that share a quota see how early its minutes are used up, so growth may go by it; a minute that was not used up says nothing.
+func TestGrowthGoesByHowEarlyMinutesAreUsedUp(t *testing.T) {
+	const request = 100.0 / minute // a minute of one request, in tokens a second
+	grows := func(perSecond, early, binds float64) float64 {
+		p := newPace(0, 0)
+		p.tides, p.cuts, p.x, p.early, p.binds = true, 10, perSecond*minute*request, early, binds
+		return p.step(time.Second, false, request) / p.x * minute
+	}
+	for _, tt := range []struct {
+		name                    string
+		perSecond, early, binds float64
+		want                    float64 // of itself in a minute
+	}{
+		{"used up at its end", 20, 1, 10, tidal.growth * minute},
+		{"as early as it may be", 20, earlyEnough, 10, tidal.growth * minute},
+		{"twice as early", 20, 2 * earlyEnough, 10, tidal.growth * minute / 2},
+		{"half of it, twice as early", 10, 2 * earlyEnough, 10, math.Exp2(1.3) * tidal.growth * minute / 2},
+		{"few requests", 2, 0, 10, tidesSwiftest * minute},
+	} {
+		if got := grows(tt.perSecond, tt.early, tt.binds); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("%s: grows by %.3f of itself in a minute, want %.3f", tt.name, got, tt.want)
+		}
+	}
+	if late, after := grows(20, 12, minute), grows(20, 12, minute+1); after < 1.9*late {
+		t.Errorf("the minute after was not used up: grows by %.3f of itself in a minute, and by %.3f while it may be", after, late)
+	}
+}
+
+// After a quiet time the last 60 seconds may have had parts of two minutes. The quota is what one of them held.
+func TestCutGoesByTheMinute(t *testing.T) {
+	const request = 100.0 / minute
+	p := newPace(0, 0)
+	p.cuts, p.x, p.ceilings = 5, 1700, [trusted]float64{1400, 1400, 1400}
+	p.cut(time.Unix(1_800_000_000, 0), 1800, request, fill{minute: 1380, left: 14, window: 1800, at: 1000})
+	if want := tidal.keeps * 1380; math.Abs(p.x-want) > 1 {
+		t.Errorf("cut to %.0f where the minute held 1380 and the last 60 s 1800 a second, want %.0f", p.x, want)
+	}
+	p.correct(1750, request)
+	if want := tidal.keeps * 1380; math.Abs(p.x-want) > 1 {
+		t.Errorf("corrected to %.0f, want %.0f", p.x, want)
 	}
 }

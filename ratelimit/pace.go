@@ -30,6 +30,9 @@ const (
 
 	growthAt = 20 // requests a second, for which the growth of a manner is given
 
+	tidesSwiftest = 1.5 / minute // of a pace, the most that it grows by in a second where minutes are known:
+	earlyEnough   = 6            // seconds before their end they may be used up, and it grows the slower the earlier they are
+
 	// In the first minute after the first cut: a bucket was full when the job began, and what was admitted in the last 60 s still
 	// tells of that. What was admitted since the first cut does not, if it is not so little that it is rather a window that has
 	// closed.
@@ -61,11 +64,11 @@ type manner struct {
 
 // Growth that is nearly the same for all, and cuts in proportion, make runners that share a quota meet: the less a pace is, the larger
 // the share of itself by which it grows. It may not be too large: who has little of a quota is refused as often as who has much. Where
-// minutes are known all that share them are refused together, at their end, and what a cut takes is given back within one. There growth
-// keeps up with a quota that moves; five runners may not grow more than this, or they use minutes up as early as a rival does.
+// minutes are known all that share them are refused together, at their end, and what a cut takes is given back within one. How early minutes are
+// used up is seen by all as well: so growth may depend on it, which keeps the growth of many in bounds, and may be the larger the less a pace is.
 var (
 	keen  = manner{keeps: 0.9, growth: 0.13 / minute, power: 0.25}
-	tidal = manner{keeps: 0.88, growth: 0.16 / minute, power: 0.2}
+	tidal = manner{keeps: 0.88, growth: 0.17 / minute, power: -0.3}
 )
 
 const keenly = 0.87 // is left by keen cuts of few requests
@@ -92,6 +95,8 @@ type pace struct {
 	fell     float64          // and the ceiling before them
 	requests float64          // a minute at the last cut
 	rise     float64          // what growth is multiplied with, at least 1
+	early    float64          // seconds that were left of the last minute when it was used up, where minutes are known,
+	tide     float64          // and what it held then, per second; 0: not known
 	spare    float64          // seconds in which less was wanted since the last cut, as far as a bucket may have saved them
 
 	quota // what is known of it
@@ -148,10 +153,14 @@ func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	s60 = p.sinceFirst(s60, at)
 	p.trend(min(p.before, s60))
 	if at.at > 0 {
-		p.read(at, s60, p.before, p.requests)
+		p.read(at, s60, p.before, p.ceilings[0], p.requests)
 	} else {
 		p.forget()
 		p.tides = false
+	}
+	p.tide = 0
+	if p.tides {
+		p.tide = at.minute
 	}
 	p.follow(min(p.before, s60))
 	copy(p.ceilings[1:], p.ceilings[:])
@@ -214,8 +223,11 @@ func (p *pace) keeps() float64 {
 	return p.manner().keeps
 }
 
-// correct makes the last cut again, with what is known better.
+// correct makes the last cut again, with what is known better. Of 60 s that are not one of the quota's minutes a part may be of the one before.
 func (p *pace) correct(s60, floor float64) {
+	if p.tide > 0 {
+		s60 = min(s60, p.tide)
+	}
 	least := floor
 	if !math.IsInf(p.before, 1) && !p.ramped {
 		least = max(least, leastCut*p.before)
@@ -287,7 +299,12 @@ func (p *pace) step(d time.Duration, stated bool, floor float64) float64 {
 	}
 	m := p.manner()
 	growth := m.growth * math.Pow(p.x/(minute*floor*growthAt), m.power-1)
-	if !p.tides {
+	if p.tides {
+		if p.binds <= minute { // else the last minute was not used up
+			growth *= min(1, earlyEnough/p.early)
+		}
+		growth = min(tidesSwiftest, growth)
+	} else {
 		most := swiftest
 		if p.fewAtFirst(floor) {
 			most = swiftFew

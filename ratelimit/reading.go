@@ -20,6 +20,7 @@ const (
 	surprises      = 2    // without having asked for more, in a row, that it does not
 	nearby         = 0.12 // a reading of a minute is at first no further off than this from what was admitted,
 	nearer         = 0.05 // or from the one before,
+	nearLast       = 0.08 // or from what was admitted at the cut before,
 	fewRead        = 8    // requests a minute are the fewest that make one certain
 	leastRead      = 0.4  // and later, as one of any other kind, not less than this of the one before, or it is none
 
@@ -123,9 +124,9 @@ func (q *quota) exact() *reading {
 	return nil
 }
 
-// read takes the readings at a refusal. admitted is what was admitted per second in the last 60 s at a pace of so much, of so many
-// requests.
-func (q *quota) read(at fill, admitted, pace, requests float64) {
+// read takes the readings at a refusal. admitted is what was admitted per second in the last 60 s at a pace of so much, and last the same
+// at the cut before; of so many requests.
+func (q *quota) read(at fill, admitted, pace, last, requests float64) {
 	switch r := q.exact(); {
 	case r == nil:
 	case q.foreign(r, at) || r != &q.minute && q.unasked():
@@ -137,6 +138,7 @@ func (q *quota) read(at fill, admitted, pace, requests float64) {
 	q.rest()
 
 	near := at.minute > (1-nearby)*min(pace, admitted) && at.minute < (1+nearby)*admitted ||
+		at.minute > 0 && math.Abs(at.minute-last) < nearLast*last ||
 		q.tides && math.Abs(at.minute-q.minute.rate) < nearer*q.minute.rate
 	q.tides = at.minute > 0 && (near || q.minute.sure && at.minute > leastRead*q.minute.rate)
 	if !q.tides {

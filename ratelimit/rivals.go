@@ -241,7 +241,7 @@ func (c *core) relent(now time.Time, p *pace, admitted float64, reason string) {
 	c.tell(now, ControlService, "relent", 0, 0, reason)
 }
 
-// exhausts notes the first refusal in each minute, where minutes are known.
+// exhausts notes the first refusal in each minute, where minutes are known, and how early it was.
 func (c *core) exhausts(now time.Time) {
 	m, r := &c.minutes, &c.rivals
 	if !m.known {
@@ -256,6 +256,7 @@ func (c *core) exhausts(now time.Time) {
 		return // it has not begun yet: what it holds is still to come
 	}
 	p, _, _ := c.bounding(now)
+	p.early = m.left(now)
 	again := m.index == r.spent+1
 	r.spent = m.index
 	r.sound++
