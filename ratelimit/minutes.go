@@ -21,7 +21,7 @@ const (
 	minuteVain   = 3                      // refusals of what should have been given back are enough
 	minuteEarly  = 3 * time.Second        // after its beginning a refusal tells that it has not begun yet
 	minuteYoung  = 10                     // seconds of a minute in which it cannot have been exhausted: it has not begun where it seemed to
-	minuteEdge   = 0.5                    // seconds by which a minute may have begun later than it seems
+	minuteEdge   = 1                      // second by which a minute may have begun later than it seems
 )
 
 // minutes learns when the minutes of a quota begin, if it has any, and keeps the book of the one that goes on.

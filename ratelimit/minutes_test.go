@@ -242,3 +242,20 @@ func TestCutGoesByTheMinute(t *testing.T) {
 		t.Errorf("corrected to %.0f, want %.0f", p.x, want)
 	}
 }
+
+// What is known of the second at which minutes begin is no finer than the time between two tries. A refusal just after it is one of the
+// minute before, whose use it tells.
+func TestRefusalAtTheBeginningIsOfTheMinuteBefore(t *testing.T) {
+	m, at := minutesAt43()
+	m.refused(at, at.Add(281*time.Second), false) // which closes the last spell
+	c := newCore(Options{Burndown: 1, Concurrency: 1}, at)
+	c.minutes = m
+	began := at.Add(5 * time.Minute).Add(m.phase)
+	c.minutes.take(began.Add(-time.Second), 6000)
+	c.minutes.take(began.Add(100*time.Millisecond), 120)
+	for after, want := range map[time.Duration]float64{800 * time.Millisecond: 6120, 1200 * time.Millisecond: 120} {
+		if got := c.fill(began.Add(after), 0).minute * minute; math.Abs(got-want) > 1e-6 {
+			t.Errorf("%v after the beginning: %.0f tokens, want %.0f", after, got, want)
+		}
+	}
+}
