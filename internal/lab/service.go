@@ -29,7 +29,7 @@ type Config struct {
 	Requests Curve // requests a second; nil: no quota
 	Burndown float64
 	RTT      time.Duration // 0: DefaultRTT
-	Jitter   time.Duration // by so much longer at most takes the way to the service: 0 is none
+	Jitter   time.Duration // calls are on their way for up to so much longer, so that hardly any two arrive at the same moment; 0: none
 
 	Slots  int     // streams served at a time, in order of arrival; 0: any number
 	Decode float64 // output tokens a second that all streams share; 0: any number
