@@ -98,7 +98,7 @@
 // the record's calls, each client's jitter from its own, and the SDK's from a seeded crypto/rand. The order in which goroutines run at the same
 // moment decides nothing, since there are hardly any such: timers of a bubble that are due at the same time go off in an order that is drawn anew
 // each time, so every call is up to a millisecond longer on its way ([Config].Jitter). The processes of the table have one processor each, and
-// collect no garbage during a run.
+// collect no garbage during a run, so each takes up to 2 GiB.
 //
 // What is left: in adaptive mode all that wait for a token are woken at the same nanosecond, and whoever comes first gets it, so the rows with
 // a stranger and that column differ from run to run; and the row of 256 slots does in a third digit, whose cause was not found. See
