@@ -272,6 +272,31 @@ func TestSmallPacesGrowFasterInProportion(t *testing.T) {
 	}
 }
 
+// Every pace grows by the same number of requests, so long as that is not too much of it.
+func TestPacesGrowByTheSame(t *testing.T) {
+	const request = 1.0 / minute // a minute of one request, in tokens a second
+	for _, perSecond := range []float64{4, 16, 64} {
+		p := newPace(0, minute*perSecond)
+		p.cuts, p.x = firstCuts+1, perSecond
+		if got, want := p.step(time.Second, false, request), keen.growth*growthAt; math.Abs(got-want) > 1e-9 {
+			t.Errorf("%v requests a second grow by %v in a second, want %v", perSecond, got, want)
+		}
+	}
+}
+
+// A refusal among admissions may be answered sooner after the last cut than many in a row, which tell of the same window for longer.
+func TestCutAmongAdmissionsMayComeSooner(t *testing.T) {
+	for since, want := range map[time.Duration]bool{cutAmong - time.Second: false, cutAmong + time.Second: true} {
+		c := newCore(Options{Burndown: 1, Concurrency: 1}, epoch)
+		now := after(5 * time.Minute)
+		c.first, c.tokenPace.cuts, c.tokenPace.x, c.tokenPace.last = epoch, 4, 100, now.Add(-since)
+		c.learnSporadic(now, &flight{began: now.Add(-time.Second), expect: 10})
+		if got := c.tokenPace.cuts == 5; got != want {
+			t.Errorf("refused %v after a cut: cut again %v, want %v", since, got, want)
+		}
+	}
+}
+
 // A bucket that was full when the job began makes the last 60 s look like more than the quota: in the first minute after the first cut
 // what was admitted since it counts, if it is not so little that a window has closed.
 func TestSecondCutKnowsWhatFlows(t *testing.T) {

@@ -61,15 +61,16 @@
 //
 // A quota that is not stated does not exist until the service refuses something. Then the pace is cut to a share of what
 // was admitted in the last 60 s: while a service refuses, that is not below the quota, whatever its shape, if nobody
-// else uses it. It is cut at most every 19 s, to no less than 0.7 of what it was, and not at all if nothing was admitted
-// since. In between, it grows, but only while it is what holds requests back, and to 1.35 times what was admitted in the
-// last 60 s at most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s
+// else uses it. It is cut at most every 19 s, or 15 s where refusals come among admissions, to no less than 0.7 of what it
+// was, unless it has just been found that the quota is one of minutes, and not at all if nothing was admitted since. In
+// between, it grows, but only while it is what holds requests back, and to 1.35 times what was admitted in the last 60 s at
+// most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s
 // without such a ceiling, since no window would have been silent so long.
 //
-// It is cut to 0.9, of few requests to 0.87 (pace.go), and grows by 13 % a minute at twenty requests a second, by 38 % at five: by
-// nearly the same number of requests a second whatever the pace is, but by 1.2 % of it a second at most, and 0.8 % in the first eight
-// cuts of few requests. Growth that is nearly the same for all, and cuts in proportion, make runners that share a quota and know
-// nothing of each other come to the same pace. Ceilings that rise make growth faster. A cut to 0.965 follows only where a single
+// It is cut to 0.905, of few requests to 0.87 (pace.go), and grows by 11 % a minute at twenty requests a second, by 44 % at five: by
+// the same number of requests a second whatever the pace is, but by 1.2 % of it a second at most, and 0.8 % in the first eight
+// cuts of few requests. Growth that is the same for all, and cuts in proportion, make runners that share a quota and know
+// nothing of each other come to the same pace. Ceilings that rise make growth faster, up to tenfold. A cut to 0.965 follows only where a single
 // refusal of 300 requests comes after 45 seconds of growth: who shares a quota does not see so few. Remembering the last ceiling, as TCP
 // CUBIC does, was tried: two runners stay apart, for whoever came first defends what it had. So was cutting less where ceilings agree: a
 // newcomer sees such ceilings too, and stays with the little that it has.
@@ -88,8 +89,8 @@
 //
 // When the minutes of a quota begin shows too, and whoever else uses it (minutes.go). An exhausted minute refuses until the next
 // one begins, so spells of refusals end at the same second of every minute. Once the last three did, or four of six, or the first two of few
-// requests, a refusal is answered by waiting for that second, with a try every 8 s, instead of one every 4 s or less, or without one
-// where there are few requests, and what finishing requests give back meanwhile is used, unless that is refused as well: then
+// requests, a refusal is answered by waiting for that second, if it is no further off than 20 s, with a try every 8 s, instead of one every 4 s
+// or less, or, where there are few requests, 30 s and with one try at most, and what finishing requests give back meanwhile is used, unless that is refused as well: then
 // requests are used up. A refusal within 3 s after a minute should have begun tells that it has not, and is tried again at once. Runners that share such a quota are refused together, at the end of each minute; they cut to 0.88 of
 // what was admitted in it and grow back within one, to 1.8 times that at most. Who has less grows by more requests a second, which makes
 // them meet; and all of them see how early a minute is used up, so that growth can go by it: where more than 6 s are left of the minute it is less,

@@ -16,12 +16,17 @@ const (
 	spellSlack   = 300 * time.Millisecond // by which the ends of spells may differ
 	minuteLate   = 150 * time.Millisecond // after its beginning a minute is entered
 	minuteNear   = 20 * time.Second       // before its beginning it is waited for; where the quota is known, always,
-	minuteTry    = 8 * time.Second        // but so long without a try at most,
-	minuteTryFew = 21 * time.Second       // or so long where each try is much of what is sent
-	minuteVain   = 3                      // refusals of what should have been given back are enough
-	minuteEarly  = 3 * time.Second        // after its beginning a refusal tells that it has not begun yet
-	minuteYoung  = 10                     // seconds of a minute in which it cannot have been exhausted: it has not begun where it seemed to
-	minuteEdge   = 1                      // second by which a minute may have begun later than it seems
+	minuteTry    = 8 * time.Second        // but so long without a try at most
+
+	// Where each try is much of what is sent, and requests so far apart that they tell the beginning less well:
+	minuteLateFew = 500 * time.Millisecond
+	minuteNearFew = 30 * time.Second
+	minuteTryFew  = 21 * time.Second
+
+	minuteVain  = 3               // refusals of what should have been given back are enough
+	minuteEarly = 3 * time.Second // after its beginning a refusal tells that it has not begun yet
+	minuteYoung = 10              // seconds of a minute in which it cannot have been exhausted: it has not begun where it seemed to
+	minuteEdge  = 1               // second by which a minute may have begun later than it seems
 )
 
 // minutes learns when the minutes of a quota begin, if it has any, and keeps the book of the one that goes on.
@@ -194,13 +199,13 @@ func (m *minutes) wait(now time.Time, far time.Duration, few bool) time.Time {
 	if !m.known {
 		return m.until
 	}
-	try := minuteTry
+	late, try := minuteLate, minuteTry
 	if few {
-		try = minuteTryFew
+		late, try = minuteLateFew, minuteTryFew
 	}
 	left := time.Minute - wrap(now.Sub(m.epoch)-m.phase)
 	if left < far && left <= time.Minute-minuteEarly {
-		m.until, m.full = now.Add(min(left+minuteLate, try)), m.index
+		m.until, m.full = now.Add(min(left+late, try)), m.index
 	}
 	return m.until
 }

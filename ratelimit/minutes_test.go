@@ -142,7 +142,8 @@ func TestMinutesThatBeginLater(t *testing.T) {
 	}{
 		{"just before", -2 * time.Second, false, 2*time.Second + minuteLate},
 		{"long before", -15 * time.Second, false, minuteTry},
-		{"long before, few requests", -15 * time.Second, true, 15*time.Second + minuteLate},
+		{"just before, few requests", -2 * time.Second, true, 2*time.Second + minuteLateFew},
+		{"long before, few requests", -15 * time.Second, true, 15*time.Second + minuteLateFew},
 		{"just after", time.Second, false, 0},
 		{"well after", 4 * time.Second, false, minuteTry},
 	} {
@@ -240,6 +241,50 @@ func TestCutGoesByTheMinute(t *testing.T) {
 	p.correct(1750, request)
 	if want := tidal.keeps * 1380; math.Abs(p.x-want) > 1 {
 		t.Errorf("corrected to %.0f, want %.0f", p.x, want)
+	}
+}
+
+// While minutes were not known a pace may have been cut to two of them that fell into 60 s. What was admitted in 60 s is believed once they are.
+func TestCutWhereMinutesWereJustFound(t *testing.T) {
+	const request = 100.0 / minute
+	at := fill{window: 800, total: 1e5, at: 120, minutes: true}
+	p := newPace(0, 0)
+	p.cuts, p.x = 2, 1400
+	p.cut(after(2*time.Minute), 800, request, at)
+	if want := p.manner().keeps * 800; math.Abs(p.x-want) > 1 {
+		t.Errorf("cut to %.0f when minutes were found, want %.0f", p.x, want)
+	}
+	p.x, at.at = 1400, 180
+	p.cut(after(3*time.Minute), 800, request, at)
+	if want := leastCut * 1400; math.Abs(p.x-want) > 1 {
+		t.Errorf("cut to %.0f a minute later, want no less than %.0f", p.x, want)
+	}
+}
+
+// Where there are few requests a minute is waited for from further off: each try is much of what is sent.
+func TestMinuteIsWaitedForLongerByFew(t *testing.T) {
+	for name, tt := range map[string]struct {
+		perSecond float64
+		before    time.Duration
+		want      time.Duration // 0: no more than fullMost
+	}{
+		"few":                  {2, 15 * time.Second, 15*time.Second + minuteLateFew},
+		"few, a while before":  {2, 25 * time.Second, minuteTryFew},
+		"few, long before":     {2, 35 * time.Second, 0},
+		"many":                 {20, 15 * time.Second, minuteTry},
+		"many, a while before": {20, 25 * time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, epoch := minutesAt43()
+			m.refused(epoch, epoch.Add(281*time.Second), false) // which closes the last spell
+			c := newCore(Options{Burndown: 1, Concurrency: 1}, epoch)
+			c.minutes, c.first, c.tokenFloor, c.tokenPace.x = m, epoch, 100.0/minute, 100*tt.perSecond
+			now := epoch.Add(10*time.Minute + m.phase - tt.before)
+			got := c.reopens(now, &flight{held: 100}).Sub(now)
+			if tt.want == 0 && got > fullMost || tt.want > 0 && got != tt.want {
+				t.Errorf("waits %v, want %v", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -12,6 +12,7 @@ const (
 	lightCut = 0.965 // is left at least by one that follows a single refusal, after steadyFor without any,
 	lightOf  = 300   // and so many requests in the last minute
 	cutEvery = 19 * time.Second
+	cutAmong = 15 * time.Second // or so long after the last where refusals come among admissions
 
 	swiftest  = 0.012 // of a pace, the most that it grows by in a second at first,
 	swiftFew  = 0.008 // and where there are few requests, of which each refusal is much, until so many cuts:
@@ -40,8 +41,8 @@ const (
 
 	// Ceilings that rise make growth faster, and those that do not slow it down again.
 	rises        = 1.04 // times the one before
-	rising       = 1.8  // times the growth there was,
-	riseMost     = 4    // times the growth of its manner at most, and
+	rising       = 2.5  // times the growth there was,
+	riseMost     = 10   // times the growth of its manner at most, and
 	riseSwiftest = 0.01
 	standing     = 2 // parts of what was gained are left of it when a ceiling is as the one before, and
 	falling      = 3 // when it is lower
@@ -62,12 +63,13 @@ type manner struct {
 	power  float64 // growth in requests goes with this power of the pace
 }
 
-// Growth that is nearly the same for all, and cuts in proportion, make runners that share a quota meet: the less a pace is, the larger
-// the share of itself by which it grows. It may not be too large: who has little of a quota is refused as often as who has much. Where
+// Growth in requests that is the same for all, and cuts in proportion, make runners that share a quota meet: the less a pace is, the larger
+// the share of itself by which it grows. More of it for who has less would make many runners press each other: who has little of a quota is
+// refused as often as who has much. With less, gaps between cuts that are uneven by chance would leave some with more for long. Where
 // minutes are known all that share them are refused together, at their end, and what a cut takes is given back within one. How early minutes are
 // used up is seen by all as well: so growth may depend on it, which keeps the growth of many in bounds, and may be the larger the less a pace is.
 var (
-	keen  = manner{keeps: 0.9, growth: 0.13 / minute, power: 0.25}
+	keen  = manner{keeps: 0.905, growth: 0.11 / minute, power: 0}
 	tidal = manner{keeps: 0.88, growth: 0.17 / minute, power: -0.3}
 )
 
@@ -86,7 +88,7 @@ type pace struct {
 	last     time.Time        // the last cut
 	before   float64          // the rate before it
 	light    bool             // it followed a single refusal after a long time
-	ramped   bool             // it ended the doubling, so the rate before it says nothing of the quota
+	anew     bool             // the rate before it says nothing of the quota: it ended the doubling, or minutes were found just then
 	joined   bool             // others had used the quota up when the job began,
 	slows    bool             // and it was refused again since: it doubles on, slower
 	ceilings [trusted]float64 // what was admitted per second at the last cuts
@@ -95,6 +97,7 @@ type pace struct {
 	fell     float64          // and the ceiling before them
 	requests float64          // a minute at the last cut
 	rise     float64          // what growth is multiplied with, at least 1
+	minutes  bool             // they were known at the last cut
 	early    float64          // seconds that were left of the last minute when it was used up, where minutes are known,
 	tide     float64          // and what it held then, per second; 0: not known
 	spare    float64          // seconds in which less was wanted since the last cut, as far as a bucket may have saved them
@@ -149,7 +152,8 @@ func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 		p.cuts++
 	}
 	p.requests, p.spare = max(1, s60/floor), 0
-	p.ramped = p.cuts == 2 && math.IsInf(p.stated, 1)
+	p.anew = p.cuts == 2 && math.IsInf(p.stated, 1) || at.minutes && !p.minutes
+	p.minutes = at.minutes
 	s60 = p.sinceFirst(s60, at)
 	p.trend(min(p.before, s60))
 	if at.at > 0 {
@@ -229,7 +233,7 @@ func (p *pace) correct(s60, floor float64) {
 		s60 = min(s60, p.tide)
 	}
 	least := floor
-	if !math.IsInf(p.before, 1) && !p.ramped {
+	if !math.IsInf(p.before, 1) && !p.anew {
 		least = max(least, leastCut*p.before)
 	}
 	p.ceilings[0] = min(p.before, max(s60, floor))

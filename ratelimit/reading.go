@@ -91,6 +91,8 @@ type fill struct {
 	total  float64 // tokens ever taken,
 	at     float64 // at this second
 	held   float64 // tokens of the request that was to be added, of which half is in the others
+
+	minutes bool // it is known when minutes begin, if only since the refusal
 }
 
 // A quota is what a pace knows of the quota it is a share of.

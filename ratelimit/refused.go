@@ -152,11 +152,15 @@ func (c *core) reopens(now time.Time, f *flight) time.Time {
 	if c.tpm > 0 && !p.learned() || c.noise.lately(now) {
 		return time.Time{}
 	}
+	few := c.few(now)
 	far := minuteNear
-	if p.tides && p.minute.sure {
+	switch {
+	case p.tides && p.minute.sure:
 		far = time.Minute
+	case few:
+		far = minuteNearFew
 	}
-	if at := c.minutes.wait(now, far, c.few(now)); !at.IsZero() {
+	if at := c.minutes.wait(now, far, few); !at.IsZero() {
 		return at
 	}
 	if !c.grown(now) {
@@ -247,7 +251,7 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 		c.undo(now)
 		return false
 	}
-	if !last.IsZero() && (now.Sub(last) < cutEvery || !f.began.After(last)) {
+	if !last.IsZero() && (now.Sub(last) < cutAmong || !f.began.After(last)) {
 		c.temper(now)
 		return false
 	}
@@ -316,6 +320,7 @@ func (c *core) cut(now time.Time, f *flight, over float64) {
 	if c.noise.lately(now) {
 		at = fill{} // what was refused tells nothing of the quota
 	}
+	at.minutes = c.minutes.known
 	c.tokenPace.cut(now, c.minute.sum.use/over, c.tokenFloor, at)
 	c.paceTokens(now)
 	c.tellPace(now, &c.tokenPace, "cut", c.cutReason())
