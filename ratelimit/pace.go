@@ -157,7 +157,7 @@ func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
 	s60 = p.sinceFirst(s60, at)
 	p.trend(min(p.before, s60))
 	if at.at > 0 {
-		p.read(at, s60, p.before, p.ceilings[0], p.requests)
+		p.read(at, basis{admitted: s60, pace: p.before, last: p.ceilings[0], requests: p.requests})
 	} else {
 		p.forget()
 		p.tides = false

@@ -126,9 +126,16 @@ func (q *quota) exact() *reading {
 	return nil
 }
 
-// read takes the readings at a refusal. admitted is what was admitted per second in the last 60 s at a pace of so much, and last the same
-// at the cut before; of so many requests.
-func (q *quota) read(at fill, admitted, pace, last, requests float64) {
+// A basis is what a cut goes by, in tokens a second.
+type basis struct {
+	admitted float64 // in the last 60 s,
+	pace     float64 // which allowed so much at their end,
+	last     float64 // and the same as admitted at the cut before
+	requests float64 // a minute: so many were admitted
+}
+
+// read takes the readings at a refusal that cuts the pace.
+func (q *quota) read(at fill, by basis) {
 	switch r := q.exact(); {
 	case r == nil:
 	case q.foreign(r, at) || r != &q.minute && q.unasked():
@@ -139,21 +146,21 @@ func (q *quota) read(at fill, admitted, pace, last, requests float64) {
 	q.more, q.doubts = false, 0
 	q.rest()
 
-	near := at.minute > (1-nearby)*min(pace, admitted) && at.minute < (1+nearby)*admitted ||
-		at.minute > 0 && math.Abs(at.minute-last) < nearLast*last ||
+	near := at.minute > (1-nearby)*min(by.pace, by.admitted) && at.minute < (1+nearby)*by.admitted ||
+		at.minute > 0 && math.Abs(at.minute-by.last) < nearLast*by.last ||
 		q.tides && math.Abs(at.minute-q.minute.rate) < nearer*q.minute.rate
 	q.tides = at.minute > 0 && (near || q.minute.sure && at.minute > leastRead*q.minute.rate)
 	if !q.tides {
 		q.minute = reading{}
 	} else {
-		q.minute.read(at.minute, minuteTies+minuteTiesOf/requests, agreeing(minuteReadings, requests))
+		q.minute.read(at.minute, minuteTies+minuteTiesOf/by.requests, agreeing(minuteReadings, by.requests))
 	}
 	if at.window < leastRead*q.window.rate {
 		q.window = reading{}
 	} else {
-		q.window.read(at.window, windowTies+windowTiesOf/requests, agreeing(readings, requests))
+		q.window.read(at.window, windowTies+windowTiesOf/by.requests, agreeing(readings, by.requests))
 	}
-	q.flowed(at, requests)
+	q.flowed(at, by.requests)
 }
 
 // flowed reads what flowed in since the refusal before.

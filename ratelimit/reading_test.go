@@ -104,7 +104,7 @@ func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
 			if tt.q.exact() == nil {
 				t.Fatal("not known to begin with")
 			}
-			tt.q.read(tt.at, 100, 100, 0, 1200)
+			tt.q.read(tt.at, basis{admitted: 100, pace: 100, requests: 1200})
 			if got := tt.q.exact() != nil; got != tt.keeps {
 				t.Errorf("known after the refusal: %v, want %v", got, tt.keeps)
 			}
@@ -115,7 +115,7 @@ func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
 		if q.exact() == nil {
 			t.Errorf("forgotten after %d refusals", i)
 		}
-		q.read(full, 100, 100, 0, 1200)
+		q.read(full, basis{admitted: 100, pace: 100, requests: 1200})
 	}
 	if q.exact() != nil {
 		t.Error("still known after refusals without having asked for more")
@@ -124,7 +124,7 @@ func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
 	for range 2 * surprises {
 		q.asking = 1
 		q.rest()
-		q.read(full, 100, 100, 0, 1200)
+		q.read(full, basis{admitted: 100, pace: 100, requests: 1200})
 	}
 	if q.exact() == nil {
 		t.Error("forgotten after refusals of what was asked for")
@@ -144,7 +144,7 @@ func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
 func TestFlowOfNothingIsNoReading(t *testing.T) {
 	for _, total := range []float64{6000, 5000, 6100} {
 		q := quota{flow: reading{rate: 100, agreed: 5, sure: true}, emptied: fill{at: 30, total: 6000}}
-		q.read(fill{window: 100, total: total, at: 60, held: 6000}, 100, 100, 0, 1)
+		q.read(fill{window: 100, total: total, at: 60, held: 6000}, basis{admitted: 100, pace: 100, requests: 1})
 		if r := q.exact(); r != nil || q.flow.rate != 0 {
 			t.Errorf("%v taken since the last refusal: %+v, want it forgotten", total-6000, q.flow)
 		}
