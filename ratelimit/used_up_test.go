@@ -255,7 +255,7 @@ func TestDoublingBesideOthers(t *testing.T) {
 
 // TestWhoJoinsGetsOn: who begins on a quota that another uses up has a good part of its half in the first five minutes.
 func TestWhoJoinsGetsOn(t *testing.T) {
-	const seeds = 64
+	const seeds = 32
 	for shape := range shapes {
 		t.Run(shape, func(t *testing.T) {
 			mean := 0.0
