@@ -150,17 +150,17 @@
 //
 //	stated                          99.4 %     refused 0.03 %
 //	stated, max_tokens × 10         99.5 %     refused 0.01 %
-//	nothing stated                  99.0 %     refused 0.36 %
-//	nothing stated, 2 a second      97.6 %     refused 0.74 %
-//	nothing stated, max_tokens × 10 97.1 %     refused 0.41 %
-//	stated twice too high           98.9 %     refused 0.38 %
-//	quota halves                    97.7 %     refused 0.56 %
-//	quota doubles                   97.6 %     refused 0.26 %
-//	quota wanders by ±30 %          96.8 %     refused 0.47 %
-//	two runners, five runners       98.6 %     refused 1.3 %, Jain's index 0.99 and 0.90
-//	the same, one joins late        98.6 %     refused 1.4 %, Jain's index 0.95 and 0.96, from 5 to 25 minutes later
-//	two, one of them an SDK's       97.4 %     refused 2.5 %
-//	four, one of them an SDK's      98.7 %     refused 4.2 %, Jain's index among ours 0.62
+//	nothing stated                  99.0 %     refused 0.37 %
+//	nothing stated, 2 a second      97.6 %     refused 0.76 %
+//	nothing stated, max_tokens × 10 95.2 %     refused 0.42 %
+//	stated twice too high           98.9 %     refused 0.39 %
+//	quota halves                    97.7 %     refused 0.47 %
+//	quota doubles                   97.7 %     refused 0.53 %
+//	quota wanders by ±30 %          97.2 %     refused 0.52 %
+//	two runners, five runners       98.5 %     refused 1.4 %, Jain's index 0.99 and 0.97
+//	the same, one joins late        98.6 %     refused 1.5 %, Jain's index 0.98 and 0.97, from 5 to 25 minutes later
+//	two, one of them an SDK's       97.3 %     refused 2.6 %
+//	four, one of them an SDK's      98.6 %     refused 4.0 %, Jain's index among ours 0.79
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //
