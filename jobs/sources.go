@@ -51,14 +51,11 @@ func (s *sources) scan(ctx context.Context, dir string) error {
 	if s.stdin {
 		return nil
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".scan-*")
-	if err != nil {
+	var err error
+	if s.scanned, err = atomicfile.Scratch(dir); err != nil {
 		return err
 	}
-	s.scanned = tmp
-	// Without a name from now on, so that no kill leaves it behind; where that cannot be, forget removes it.
-	_ = os.Remove(tmp.Name())
-	s.prints, err = input.Scan(ctx, s.files, tmp)
+	s.prints, err = input.Scan(ctx, s.files, s.scanned)
 	return err
 }
 
@@ -81,7 +78,7 @@ func (s *sources) keep(dir string) error {
 func (s *sources) forget() {
 	if s.scanned != nil {
 		_ = s.scanned.Close()
-		_ = os.Remove(s.scanned.Name())
+		_ = os.Remove(s.scanned.Name()) // where an open file keeps its name
 		s.scanned = nil
 	}
 }

@@ -85,6 +85,27 @@ func (f *FS) Commit(tmp, name string) error {
 	return f.SyncDir(filepath.Dir(name))
 }
 
+// Scratch opens an empty file beside name to write and to read, the owner's alone, that goes with its process: it has no name any more
+// where the system allows that of an open file, and that of the temporary file of name where it does not. So does one that a kill left
+// between the two, until the next call. Calls at the same time, of other processes as well, get files of their own.
+func Scratch(name string) (*os.File, error) {
+	tmp := TempName(name)
+	for {
+		if err := (*FS)(nil).RemoveTemp(name); err != nil {
+			return nil, err
+		}
+		file, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL|NoFollow, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			continue // another process's, which is about to take its name away
+		}
+		if err != nil {
+			return nil, err
+		}
+		_ = os.Remove(tmp)
+		return file, nil
+	}
+}
+
 // RemoveTemp removes what a crash may have left of an earlier [FS.Write] of name.
 func (f *FS) RemoveTemp(name string) error {
 	if err := f.Remove(TempName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -2,9 +2,12 @@ package atomicfile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 )
 
@@ -106,5 +109,44 @@ func TestOpenPrivate(t *testing.T) {
 	defer got.Close()
 	if info, _ := got.Stat(); info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
+	}
+}
+
+// What a kill left is gone with the next call, a symlink there is not followed, and calls at the same time do not write to each other's file.
+func TestScratch(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "dir")
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("safe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, TempName(name)); err != nil {
+		t.Skip(err)
+	}
+	const calls = 64
+	var wg sync.WaitGroup
+	for i := range calls {
+		wg.Go(func() {
+			file, err := Scratch(name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer file.Close()
+			want := fmt.Sprint(i)
+			if err := put(want)(file); err != nil {
+				t.Error(err)
+			}
+			runtime.Gosched()
+			if data, err := io.ReadAll(io.NewSectionReader(file, 0, 100)); string(data) != want {
+				t.Errorf("%q, %v, want %q", data, err, want)
+			}
+		})
+	}
+	wg.Wait()
+	if data, _ := os.ReadFile(victim); string(data) != "safe" {
+		t.Errorf("wrote through a symlink: %q", data)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(name)); len(left) != 0 {
+		t.Errorf("%v are left", left)
 	}
 }
