@@ -216,9 +216,11 @@ func (m *minutes) next(now time.Time) time.Time {
 	return m.until
 }
 
-// deny forgets when minutes begin, after a refusal so soon after a beginning that was waited for that it cannot have been one.
+// deny forgets when minutes begin, after a refusal so soon after a beginning that was waited for that it cannot have been one. One just
+// after it tells that they begin a little later, as the spell will show that it ends.
 func (m *minutes) deny(now time.Time) {
-	if m.known && m.full >= 0 && m.full == m.index-1 && minute-m.left(now) < minuteYoung {
+	begun := minute - m.left(now)
+	if m.known && m.full >= 0 && m.full == m.index-1 && begun < minuteYoung && begun >= minuteEarly.Seconds() {
 		m.n, m.known, m.open, m.passed = 0, false, false, false
 	}
 }

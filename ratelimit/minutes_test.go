@@ -182,9 +182,9 @@ func TestMinutesGiveNoMoreInVain(t *testing.T) {
 	}
 }
 
-// A minute that was waited for and is refused at once has not begun then.
+// A minute that was waited for and is refused some seconds later has not begun then. One that is refused at once begins a little later.
 func TestMinutesAreDenied(t *testing.T) {
-	for after, want := range map[time.Duration]bool{time.Second: false, 9 * time.Second: false, 12 * time.Second: true, 50 * time.Second: true} {
+	for after, want := range map[time.Duration]bool{time.Second: true, 4 * time.Second: false, 9 * time.Second: false, 12 * time.Second: true, 50 * time.Second: true} {
 		m, epoch := minutesAt43()
 		now := epoch.Add(300 * time.Second)
 		m.refused(now, now, false)
@@ -198,6 +198,29 @@ func TestMinutesAreDenied(t *testing.T) {
 		if m.deny(late); m.known != want {
 			t.Errorf("refused %v after the beginning that it had waited for: known %v, want %v", after, m.known, want)
 		}
+	}
+}
+
+// What is known of minutes is mended by a refusal at once, not forgotten: few requests tell their beginning to some seconds.
+func TestMinutesThatBeginJustAfterTheyShould(t *testing.T) {
+	epoch := time.Unix(1_800_000_017, 0)
+	m := minutes{epoch: epoch}
+	for i := range 4 {
+		spellAt(&m, epoch, float64(60*i)+31.2, float64(60*i)+43, 6)
+	}
+	m.learn(epoch.Add(200*time.Second), false)
+	m.take(epoch.Add(280*time.Second), 1)
+	at := m.next(epoch.Add(280 * time.Second))
+	if off := wrap(at.Sub(epoch)); off < 38*time.Second || off > 42*time.Second {
+		t.Fatalf("waits until second %v, want one before 43, at which minutes begin", off.Seconds())
+	}
+	tried := at.Sub(epoch).Seconds() + 0.1
+	spellAt(&m, epoch, tried, 343, 1)
+	m.take(at, 1)
+	m.deny(epoch.Add(seconds(tried + 0.1)))
+	m.learn(epoch.Add(350*time.Second), false)
+	if off := 43*time.Second - m.phase; !m.known || off < -time.Second || off > time.Second {
+		t.Errorf("known: %v, minutes begin %v before they do, want less than a second", m.known, off)
 	}
 }
 

@@ -11,6 +11,7 @@ const (
 	askFirst  = 210 * time.Second // before there are too many refusals of another kind
 	restedFor = 100 * time.Second // without a refusal, and it does not press any more
 	askAbout  = 40 * time.Second  // since the last refusal: then whoever caused them is gone
+	askAgain  = 3 * time.Minute   // of being pressed: until then refusals tell of the way there
 	standBack = 0.87              // of what was admitted
 
 	// So many refusals runners like this one do not cause each other:
@@ -65,6 +66,10 @@ type rivals struct {
 
 	requests bool // it is the pace of requests that stands back
 
+	since time.Time // it is pressed
+
+	rushed bool // a minute was used up long before its end since it was asked, or began to ask
+
 	early int   // minutes that were exhausted long before their end, less those that were not,
 	sound int   // minutes in a row that had begun where they seemed to,
 	spent int64 // the last one that was exhausted
@@ -115,7 +120,7 @@ func (r *rivals) out() bool { return r.refused >= r.sent }
 func (r *rivals) standsBack() bool { return r.state == asking || r.state == hearing }
 
 // clear begins to count anew.
-func (r *rivals) clear() { r.sent, r.refused = 0, 0 }
+func (r *rivals) clear() { r.sent, r.refused, r.rushed = 0, 0, false }
 
 // press says whether the answer is that a rival presses.
 func (r *rivals) press() bool {
@@ -130,6 +135,16 @@ func (r *rivals) press() bool {
 		return false
 	}
 	return r.refused >= 2 && r.refused >= unmoved*expected
+}
+
+// presses says whether the answer is that a rival presses. Where minutes are known, and there are requests all along, it shows in whether
+// they are used up early: whoever sends more than is left is refused once a minute, in a minute of the clock perhaps not at all.
+func (c *core) presses() bool {
+	r := &c.rivals
+	if c.minutes.known && r.sound >= minuteTrust && r.sent >= fewRequests {
+		return r.rushed && !r.out()
+	}
+	return r.press()
 }
 
 // listen asks for rivals, or hears the answer, when it is time.
@@ -154,6 +169,9 @@ func (c *core) listen(now time.Time) {
 		c.answered(now)
 		return
 	case pressed:
+		if now.Sub(r.since) < askAgain {
+			return
+		}
 		r.weigh()
 		if r.asked == 0 && r.before < rivalStays*rivalShare && !c.minutes.known {
 			c.relent(now, p, admitted, "refusals are no more than runners like this one cause each other")
@@ -199,7 +217,8 @@ func (c *core) suspects(now time.Time, p *pace) bool {
 func (c *core) answered(now time.Time) {
 	r := &c.rivals
 	p, admitted, _ := c.paceOf(r.requests)
-	if !r.press() && r.asked == 0 {
+	presses := c.presses()
+	if !presses && r.asked == 0 {
 		r.state, r.quiet = alone, true
 		r.clear()
 		p.x, p.top = max(p.x, p.top), 0 // it was nothing
@@ -207,7 +226,7 @@ func (c *core) answered(now time.Time) {
 		c.tell(now, ControlService, "relent", 0, 0, "refusals went away: runners like this one cause each other's")
 		return
 	}
-	if !r.press() {
+	if !presses {
 		c.relent(now, p, admitted, "refusals are no more than runners like this one cause each other")
 		return
 	}
@@ -218,7 +237,7 @@ func (c *core) answered(now time.Time) {
 func (c *core) press(now time.Time, p *pace, x float64, reason string) {
 	r := &c.rivals
 	if r.asked == 0 {
-		p.starts = pressedStarts
+		p.starts, r.since = pressedStarts, now
 	}
 	r.state, r.quiet, r.requests = pressed, false, p == &c.requestPace
 	r.clear()
@@ -259,8 +278,12 @@ func (c *core) exhausts(now time.Time) {
 	p.early = m.left(now)
 	again := m.index == r.spent+1
 	r.spent = m.index
+	if p.early < rivalEarly && c.admittedIn(now, rivalEarly-p.early) == 0 {
+		return // few requests: it may have been used up before
+	}
 	r.sound++
-	if m.left(now) < rivalEarly || r.early > 0 && !again || p.minute.agreed > 0 || p.exact() != nil {
+	r.rushed = r.rushed || p.early >= rivalEarly
+	if p.early < rivalEarly || r.early > 0 && !again || p.minute.agreed > 0 || p.exact() != nil {
 		r.early = max(0, r.early-1)
 		return
 	}
@@ -269,6 +292,12 @@ func (c *core) exhausts(now time.Time) {
 		c.press(now, p, p.x, "minutes are used up long before they end: somebody else does it")
 		r.asked = 1 // it need not be asked soon
 	}
+}
+
+// admittedIn counts the requests that were sent and not refused in the last so many seconds, less than a minute.
+func (c *core) admittedIn(now time.Time, s float64) float64 {
+	from := c.minute.number(now.Add(-seconds(s))) + 1
+	return c.minute.between(from, c.minute.cur, acceptedRequests)
 }
 
 // contested answers a refusal while a rival presses, or may do so. What a spell of refusals costs is one cut.
@@ -372,11 +401,13 @@ type bearing struct {
 
 // An even pace of x requests a second settles where a share of 0.114 x^(-2/3) is refused. With a power of 2 - 1/m that is x^(-1/m).
 // All who see the same share come to the same pace, the faster and the closer the smaller m is, and the fewer are refused of
-// many runners the larger it is. Where minutes are known everybody is refused once in each, at its end, whatever the pace. There
-// growth is the same for all, and in the first half of a minute more is admitted than in the mean.
+// many runners the larger it is.
+//
+// Where minutes are known everybody is refused once in each, when it is used up, whatever the pace. How long that takes is the same for
+// all, so growth that is the same leads all to the same pace, in proportion to it, and comes nearer by two fifths in every minute.
 var (
 	even    = bearing{keeps: 0.9, growth: 0.0114, power: 4.0 / 3, most: 2, doubles: 20}
-	rushing = bearing{keeps: 0.8, growth: 0.088, power: 0, most: 3, doubles: 8}
+	rushing = bearing{keeps: 0.6, growth: 0.3, power: 0, most: 10, doubles: 20}
 )
 
 // yield cuts a pace after a refusal.

@@ -75,24 +75,119 @@ func TestPressedPacesMeet(t *testing.T) {
 	}{
 		{"2 % are refused", even, func(_, x float64) float64 { return 0.02 * x }, math.Pow(0.114/0.02, 1.5)},
 		{"5 % are refused", even, func(_, x float64) float64 { return 0.05 * x }, math.Pow(0.114/0.05, 1.5)},
-		{"once a minute", rushing, func(sec, _ float64) float64 { return math.Floor((sec+1)/60) - math.Floor(sec/60) }, 60 * 0.088 * (1/0.2 - 0.5)},
+		{"once a minute", rushing, func(sec, _ float64) float64 { return math.Floor((sec+1)/60) - math.Floor(sec/60) }, 60 * 0.3 * (1/0.4 - 0.5)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, from := range []float64{1, 40} {
 				p := newPace(0, 1)
 				p.x, p.top = from*minute*floor, 1
-				due := 0.0
+				due, mean := 0.0, 0.0
 				for sec := range 60 * 60 {
 					p.regain(time.Second, p.x, floor, tt.b)
+					if sec >= 59*60 {
+						mean += p.x / (minute * floor) / 60
+					}
 					for due += tt.refused(float64(sec), p.x/(minute*floor)); due >= 1; due-- {
 						p.yield(start, floor, tt.b)
 					}
 				}
-				if got := p.x / (minute * floor); got < 0.8*tt.want || got > 1.15*tt.want {
-					t.Errorf("from %v requests a second to %.1f, want about %.1f", from, got, tt.want)
+				if mean < 0.8*tt.want || mean > 1.15*tt.want {
+					t.Errorf("from %v requests a second to %.1f, want about %.1f", from, mean, tt.want)
 				}
 			}
 		})
+	}
+}
+
+// TestRushingPacesMeetSoon: where minutes are known, ten of them are enough.
+func TestRushingPacesMeetSoon(t *testing.T) {
+	const floor = 500.0 / minute
+	var got [2]float64
+	for i, from := range []float64{1, 40} {
+		p := newPace(0, 1)
+		p.x, p.top = from*minute*floor, 1
+		for range 10 {
+			for range 20 { // seconds in which there is something left
+				p.regain(time.Second, p.x, floor, rushing)
+			}
+			p.yield(time.Unix(1_800_000_000, 0), floor, rushing)
+		}
+		got[i] = p.x
+	}
+	if got[0] < 0.95*got[1] {
+		t.Errorf("one is at %.2f of the other, want 0.95 or more", got[0]/got[1])
+	}
+}
+
+// knowsMinutes is a runner in the middle of one of a quota's minutes.
+func knowsMinutes() *core {
+	c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+	c.minutes.known = true
+	c.tokenPace.x, c.tokenPace.cuts = 1, trusted
+	return c
+}
+
+// TestMinuteThatWasNotWatched: whoever sends little and is refused late in a minute does not know that there was something left until then.
+func TestMinuteThatWasNotWatched(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		sent  float64 // second of the minute in which the last request was admitted
+		first float64 // and in which the next was refused
+		want  int
+	}{
+		{"used up early", 20, 25, 3},
+		{"used up late", 48, 55, 1},
+		{"who knows when", 20, 55, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := knowsMinutes()
+			c.minutes.turn(after(59 * time.Second))
+			c.rivals.early, c.rivals.spent = 2, c.minutes.index
+			c.minute.advance(after(60*time.Second + seconds(tt.sent)))
+			c.minute.add(c.minute.cur, slot{sent: 1, accepted: 1})
+			now := after(60*time.Second + seconds(tt.first))
+			c.minute.advance(now)
+			if c.exhausts(now); c.rivals.early != tt.want {
+				t.Errorf("%d early minutes after 2, want %d", c.rivals.early, tt.want)
+			}
+		})
+	}
+}
+
+// TestMinutesAnswerBesideARival: where minutes are known and there are requests all along, it is told from how long minutes last.
+func TestMinutesAnswerBesideARival(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		sound         int
+		sent, refused float64
+		rushed, want  bool
+	}{
+		{"used up early, and not refused in this minute of the clock", minuteTrust, 130, 0, true, true},
+		{"used up late", minuteTrust, 130, 1, false, false},
+		{"nothing is admitted", minuteTrust, 130, 130, true, false},
+		{"few requests, one refused", minuteTrust, 30, 1, false, true},
+		{"minutes are not certain, one refused", minuteTrust - 1, 130, 1, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := knowsMinutes()
+			c.rivals = rivals{state: hearing, before: 0.02, sent: tt.sent, refused: tt.refused, rushed: tt.rushed, sound: tt.sound}
+			if got := c.presses(); got != tt.want {
+				t.Errorf("presses() = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestPressedIsNotAskedSoon: on the way to the pace that it settles at refusals tell nothing.
+func TestPressedIsNotAskedSoon(t *testing.T) {
+	for since, want := range map[time.Duration]rivalState{10 * time.Second: pressed, 170 * time.Second: pressed, 4 * time.Minute: asking} {
+		c := knowsMinutes()
+		now := after(2 * time.Hour).Truncate(askSeldom)
+		c.first, c.service.began = after(0), now.Add(-time.Second)
+		c.rivals = rivals{state: pressed, asked: 1, since: now.Add(-since), minute: now.Add(-time.Minute), sent: 100, refused: 5}
+		if c.listen(now); c.rivals.state != want {
+			t.Errorf("pressed for %v: state %v, want %v", since, c.rivals.state, want)
+		}
 	}
 }
 
