@@ -7,9 +7,10 @@ import (
 )
 
 const (
-	clearlyLess = 0.9  // of what is stated
-	nearCuts    = 0.1  // of the mean of the last cuts: no further off is a reading that is believed
-	alike       = 1.04 // times the least of the last ceilings, or less, is the most of them: simulated, beside a rival they are seldom
+	clearlyLess = 0.9   // of what is stated
+	nearCuts    = 0.1   // of the mean of the last cuts: no further off is a reading that is believed
+	alike       = 1.04  // times the least of the last ceilings, or less, is the most of them: simulated, beside a rival they are seldom
+	amongLikes  = 0.016 // of the requests are refused, or more: that may be a rival as well
 )
 
 // refusedAbove is the rate per minute above which the service refuses, where clearly more is stated: as a reading of the quota's

@@ -7,27 +7,30 @@ import (
 
 const (
 	askEvery  = 2 * time.Minute   // of the clock, or
-	askSeldom = 12 * time.Minute  // after an answer that is likely to stay
+	askSeldom = 12 * time.Minute  // beside a rival that is known
 	askFirst  = 210 * time.Second // before there are too many refusals of another kind
-	restedFor = 100 * time.Second // without a refusal, and it does not press any more
-	askAbout  = 40 * time.Second  // since the last refusal: then whoever caused them is gone
 	askAgain  = 3 * time.Minute   // of being pressed: until then refusals tell of the way there
+	askAbout  = 40 * time.Second  // since the last refusal: then whoever caused them is gone
+	restedFor = 100 * time.Second // without a refusal, and it does not press any more
 	standBack = 0.87              // of what was admitted
 
-	// So many refusals runners like this one do not cause each other:
-	rivalShare = 0.03 // of the requests,
-	rivalLeast = 6    // of them at least,
-	rivalTimes = 2    // and so many times in a row,
-	rivalSure  = 0.1  // or once where they are so many;
-	rivalEarly = 18   // or minutes that are exhausted so many seconds before they end,
-	rivalOften = 3    // so many more than others
-	rivalStays = 0.4  // times that share in the first minutes beside a rival, and there is one
+	// So many refusals runners like this one cause each other:
+	likesShare = 0.014 // of up to so many requests
+	likesRate  = 4     // a second, of more in inverse proportion to them,
+	likesLeast = 0.005 // but so many,
+	rivalTimes = 3     // and beside a rival it is so many times as many.
 
-	unmoved     = 0.4 // of the share of refusals before: standing back has not helped
-	unmovedMost = 0.1
-	amongLikes  = 0.016 // of the requests, and fewer: those of others that it takes for a rival, after one has gone
-	fewRefusals = 3     // expected: too few to tell,
-	fewRequests = 60    // and far too few
+	// What refusals say for a rival is the logarithm of how much likelier they are beside one.
+	proven   = 6.5   // is enough, and
+	provesAt = 3.3   // of it can come from one time between two questions: what causes them has to go on
+	provesNo = -2    // in the minute after it stood back: there is none
+	outage   = 0.9   // of the requests: the service is out
+	receded  = 0.012 // of the requests, and fewer, in the first minutes beside one: there is none
+
+	rivalEarly = 18 // minutes that are exhausted so many seconds before they end,
+	rivalOften = 3  // so many more than others, and there is one
+
+	fewRequests = 60 // in a minute: too few to tell how long the quota's minutes last
 
 	// After a refusal beside a rival.
 	restFirst = 500 * time.Millisecond
@@ -47,13 +50,13 @@ const (
 // rivals tells refusals that others cause, who do not slow down, from those that go away when everybody slows down a little.
 //
 // Who backs off beside a client that goes on through refusals is left with nothing: the SDK's adaptive mode regains in two seconds
-// what it gave up, and takes every gap. So when refusals are more than runners like this one cause each other, it asks: at a full
-// minute of the clock it stands back for two, as all runners do that see so, at the same time, for they see the same. If
-// refusals go away the runners were among themselves. If not, a rival presses, and nobody asks how much is left any more. Whatever
+// what it gave up, and takes every gap. So refusals are weighed: how many runners cause each other that are like this one is known from
+// how much it sends, and beside a rival there are several times as many. When that is proven, nobody asks how much is left any more. Whatever
 // is not taken the rival takes, and grows until it is refused, so refusals come at any pace, and a pace that flees from them
 // ends at nothing. It settles instead where so many are refused as its size warrants (bearing): that share is the same for all
-// who share a quota, so they come to the same pace. That a rival is still there is asked again, for rivals go as they came:
-// refusals do not tell, they are what the pace asks for.
+// who share a quota, so they come to the same pace. Refusals do not tell any more then whether the rival is still there: they are what the
+// pace asks for. So that is asked: at a full minute of the clock a runner stands back for two, as all do that are pressed, at the same time.
+// If refusals go away the runners were among themselves. So asks a runner whose pace sinks for no other reason.
 //
 // Where minutes are known there is nothing to ask: runners like this one leave a minute at its end only, a rival takes all of it
 // long before.
@@ -61,8 +64,8 @@ type rivals struct {
 	state  rivalState
 	minute time.Time // of the clock, the last one that was looked at
 	asked  int       // times that it stayed pressed
-	many   int       // times in a row that refusals were too many
-	quiet  bool      // the last answer was that there are none
+	proof  float64   // that there is a rival,
+	before float64   // and the share of refusals when it was weighed the last time
 
 	requests bool // it is the pace of requests that stands back
 
@@ -74,8 +77,8 @@ type rivals struct {
 	sound int   // minutes in a row that had begun where they seemed to,
 	spent int64 // the last one that was exhausted
 
-	sent, refused float64 // since it was asked the last time, or began to ask
-	before        float64 // share of refusals until it began to ask
+	counts        time.Time // since the last question, answer or beginning to ask:
+	sent, refused float64
 
 	from, to time.Time     // when the first and the last refused request of a spell were sent; zero: no spell yet
 	lasts    time.Duration // how long spells last, a running mean
@@ -102,49 +105,47 @@ func (r *rivals) due(now time.Time) bool {
 		return !first
 	}
 	every := askEvery
-	if r.quiet || r.asked > 0 {
+	if r.asked > 0 {
 		every = askSeldom
 	}
 	return minute.Equal(minute.Truncate(every))
 }
 
-// weigh closes the books on what was refused so far.
-func (r *rivals) weigh() {
-	r.before = r.refused / max(1, r.sent)
-}
-
-// out says that the service has admitted nothing at all: there is no pace at which it would.
-func (r *rivals) out() bool { return r.refused >= r.sent }
+// out says that the service has admitted next to nothing: there is no pace at which it would.
+func (r *rivals) out() bool { return r.refused >= outage*r.sent }
 
 // standsBack says that the pace neither falls nor grows for the time being.
 func (r *rivals) standsBack() bool { return r.state == asking || r.state == hearing }
 
 // clear begins to count anew.
-func (r *rivals) clear() { r.sent, r.refused, r.rushed = 0, 0, false }
+func (r *rivals) clear(now time.Time) { r.counts, r.sent, r.refused, r.rushed = now, 0, 0, false }
 
-// press says whether the answer is that a rival presses.
-func (r *rivals) press() bool {
-	if r.out() {
-		return false
+// weigh adds what refusals say since they were weighed the last time, unless they tell nothing of others.
+func (r *rivals) weigh(now time.Time, unsure bool) {
+	r.proof = max(0, r.proof+min(provesAt, r.evidence(now)))
+	if unsure {
+		r.proof = 0
 	}
-	expected := min(r.before, unmovedMost) * r.sent
-	if expected < fewRefusals {
-		return r.refused > 0 || r.sent < fewRequests
-	}
-	if r.asked > 0 && r.refused < amongLikes*r.sent {
-		return false
-	}
-	return r.refused >= 2 && r.refused >= unmoved*expected
+	r.before = r.refused / max(1, r.sent)
+	r.clear(now)
+}
+
+// evidence is what refusals say for a rival since they are counted, or against one where it is negative: the logarithm of how much likelier
+// they are beside one.
+func (r *rivals) evidence(now time.Time) float64 {
+	rate := r.sent / max(1, now.Sub(r.counts).Seconds())
+	likes := max(likesLeast, likesShare*min(1, likesRate/max(rate, likesRate)))
+	return r.refused*math.Log(rivalTimes) - r.sent*likes*(rivalTimes-1)
 }
 
 // presses says whether the answer is that a rival presses. Where minutes are known, and there are requests all along, it shows in whether
 // they are used up early: whoever sends more than is left is refused once a minute, in a minute of the clock perhaps not at all.
-func (c *core) presses() bool {
+func (c *core) presses(now time.Time) bool {
 	r := &c.rivals
 	if c.minutes.known && r.sound >= minuteTrust && r.sent >= fewRequests {
 		return r.rushed && !r.out()
 	}
-	return r.press()
+	return r.evidence(now) > provesNo && !r.out()
 }
 
 // listen asks for rivals, or hears the answer, when it is time.
@@ -163,7 +164,7 @@ func (c *core) listen(now time.Time) {
 	switch r.state {
 	case asking:
 		r.state = hearing
-		r.clear()
+		r.clear(now)
 		return
 	case hearing:
 		c.answered(now)
@@ -172,55 +173,46 @@ func (c *core) listen(now time.Time) {
 		if now.Sub(r.since) < askAgain {
 			return
 		}
-		r.weigh()
-		if r.asked == 0 && r.before < rivalStays*rivalShare && !c.minutes.known {
+		if r.asked == 0 && r.refused < receded*r.sent && !c.minutes.known {
 			c.relent(now, p, admitted, "refusals are no more than runners like this one cause each other")
 			return
 		}
 		r.asked++
 	case alone:
-		if !c.suspects(now, p) {
+		unsure := c.unsure(now, p)
+		r.weigh(now, unsure)
+		switch {
+		case unsure || now.Sub(c.service.began) > askAbout:
+			return
+		case p.sinks():
+			r.asked = 0
+		case r.proof >= proven:
+			c.notice(now, p, "more refusals than runners like this one cause each other: somebody else does")
+			return
+		default:
 			return
 		}
-		r.asked = 0
 	}
-	r.clear()
+	r.clear(now)
 	r.state, r.requests = asking, p == &c.requestPace
 	p.standBack(admitted, floor)
 	c.setPaces(now)
-	c.tell(now, ControlService, "ask", 0, 0, "many refusals: a little less for two minutes tells whether they go on")
+	c.tell(now, ControlService, "ask", 0, 0, "refusals: a little less for two minutes tells whether they go on")
 }
 
-// suspects says whether refusals were too many for too long, or a pace sinks that nothing else would sink so far.
-func (c *core) suspects(now time.Time, p *pace) bool {
-	r := &c.rivals
-	r.weigh()
-	switch {
-	case r.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.lately(now) || now.Sub(c.service.began) > askAbout:
-		r.quiet, r.many = false, 0
-	case p.sinks():
-		r.many = rivalTimes
-	case r.before >= rivalShare && r.refused < rivalLeast:
-		return false // too few to tell: it goes on counting
-	case r.before < rivalShare:
-		r.quiet, r.many = false, 0
-	case r.before >= rivalSure:
-		r.many = rivalTimes
-	default:
-		r.many++
-	}
-	r.clear()
-	return r.many >= rivalTimes
+// unsure says that refusals tell nothing of others.
+func (c *core) unsure(now time.Time, p *pace) bool {
+	return c.rivals.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.lately(now)
 }
 
 // answered ends the asking.
 func (c *core) answered(now time.Time) {
 	r := &c.rivals
 	p, admitted, _ := c.paceOf(r.requests)
-	presses := c.presses()
+	presses := c.presses(now)
 	if !presses && r.asked == 0 {
-		r.state, r.quiet = alone, true
-		r.clear()
+		r.state = alone
+		r.clear(now)
 		p.x, p.top = max(p.x, p.top), 0 // it was nothing
 		c.setPaces(now)
 		c.tell(now, ControlService, "relent", 0, 0, "refusals went away: runners like this one cause each other's")
@@ -233,14 +225,21 @@ func (c *core) answered(now time.Time) {
 	c.press(now, p, p.top, "refusals go on at a lower pace: somebody else causes them, and takes what is left")
 }
 
+// notice goes on as before beside a rival that was not asked for, and need not be soon.
+func (c *core) notice(now time.Time, p *pace, reason string) {
+	c.rivals.asked = 0
+	c.press(now, p, p.x, reason)
+	c.rivals.asked = 1
+}
+
 // press goes on at some pace as one that a rival presses.
 func (c *core) press(now time.Time, p *pace, x float64, reason string) {
 	r := &c.rivals
 	if r.asked == 0 {
 		p.starts, r.since = pressedStarts, now
 	}
-	r.state, r.quiet, r.requests = pressed, false, p == &c.requestPace
-	r.clear()
+	r.state, r.proof, r.requests = pressed, 0, p == &c.requestPace
+	r.clear(now)
 	p.x, p.top = x, x
 	c.setPaces(now)
 	c.tell(now, ControlService, "press", 0, 0, reason)
@@ -250,7 +249,7 @@ func (c *core) press(now time.Time, p *pace, x float64, reason string) {
 func (c *core) relent(now time.Time, p *pace, admitted float64, reason string) {
 	r := &c.rivals
 	r.state, r.asked = alone, 0
-	r.clear()
+	r.clear(now)
 	c.tokenPace.relent()
 	c.requestPace.relent()
 	if p.learned() {
@@ -288,9 +287,7 @@ func (c *core) exhausts(now time.Time) {
 		return
 	}
 	if r.early++; r.early >= rivalOften && r.state == alone && p.learned() && !c.noise.lately(now) {
-		r.asked = 0
-		c.press(now, p, p.x, "minutes are used up long before they end: somebody else does it")
-		r.asked = 1 // it need not be asked soon
+		c.notice(now, p, "minutes are used up long before they end: somebody else does it")
 	}
 }
 

@@ -17,7 +17,6 @@ func TestRivalsAreAskedForTogether(t *testing.T) {
 		due  []int // minutes past three
 	}{
 		{"alone", rivals{}, []int{2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24}},
-		{"alone, and told so", rivals{quiet: true}, []int{12, 24}},
 		{"asking", rivals{state: asking}, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}},
 		{"pressed", rivals{state: pressed}, []int{2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24}},
 		{"pressed, and told so again", rivals{state: pressed, asked: 1}, []int{12, 24}},
@@ -37,26 +36,66 @@ func TestRivalsAreAskedForTogether(t *testing.T) {
 	}
 }
 
+// TestRefusalsProveARival: so many as runners like this one cause each other never do, however long, those beside a rival do in minutes,
+// the fewer requests there are the later, and never in two: a quota that changes is refused much for once.
+func TestRefusalsProveARival(t *testing.T) {
+	const never = 0
+	for _, tt := range []struct {
+		sent, refused float64 // in two minutes
+		want          int     // times two minutes
+	}{
+		{480, 7, never}, // five runners at 20 requests a second
+		{1200, 6, never},
+		{480, 20, 2}, // the same beside a rival
+		{1200, 36, 2},
+		{1200, 18, 2}, // two of ten requests a second
+		{60, 4, 3},    // who is left with little
+		{30, 2, 5},
+		{480, 200, 2},
+		{480, 0, never},
+	} {
+		t.Run(fmt.Sprintf("%v of %v", tt.refused, tt.sent), func(t *testing.T) {
+			r, now, got := rivals{}, epoch, never
+			r.clear(now)
+			for i := range 100 {
+				now = now.Add(askEvery)
+				r.sent, r.refused = tt.sent, tt.refused
+				if r.weigh(now, false); r.proof >= proven {
+					got = i + 1
+					break
+				}
+			}
+			if got != tt.want {
+				t.Errorf("proven after %d times two minutes, want %d", got, tt.want)
+			}
+		})
+	}
+	r := rivals{proof: 6, sent: 480, refused: 20, counts: epoch}
+	if r.weigh(after(askEvery), true); r.proof != 0 || r.sent != 0 {
+		t.Errorf("refusals that tell nothing leave %v of the proof and %v requests, want nothing", r.proof, r.sent)
+	}
+}
+
 func TestRivalsPressWhereRefusalsGoOn(t *testing.T) {
 	tests := []struct {
-		name                  string
-		before, sent, refused float64
-		want                  bool
+		name          string
+		sent, refused float64 // in a minute
+		want          bool
 	}{
-		{"as many as before", 0.05, 500, 25, true},
-		{"half of them", 0.05, 500, 13, true},
-		{"few are left", 0.05, 500, 9, false},
-		{"none", 0.05, 500, 0, false},
-		{"all: the service is out", 0.05, 500, 500, false},
-		{"few requests, and one of them refused", 0.04, 70, 1, true},
-		{"few requests, none refused", 0.04, 70, 0, false},
-		{"hardly any requests", 0.1, 10, 0, true},
+		{"as many as beside a rival", 200, 9, true},
+		{"as many as others like this one cause", 500, 3, false},
+		{"none", 200, 0, false},
+		{"all: the service is out", 500, 500, false},
+		{"few requests, and one of them refused", 70, 1, true},
+		{"few requests, none refused", 80, 0, false},
+		{"hardly any requests", 10, 0, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := rivals{state: hearing, before: test.before, sent: test.sent, refused: test.refused}
-			if got := r.press(); got != test.want {
-				t.Errorf("press() = %v, want %v", got, test.want)
+			c := newCore(Options{Concurrency: 8}, epoch)
+			c.rivals = rivals{state: hearing, counts: epoch, sent: test.sent, refused: test.refused}
+			if got := c.presses(after(time.Minute)); got != test.want {
+				t.Errorf("presses() = %v, want %v", got, test.want)
 			}
 		})
 	}
@@ -166,12 +205,12 @@ func TestMinutesAnswerBesideARival(t *testing.T) {
 		{"used up late", minuteTrust, 130, 1, false, false},
 		{"nothing is admitted", minuteTrust, 130, 130, true, false},
 		{"few requests, one refused", minuteTrust, 30, 1, false, true},
-		{"minutes are not certain, one refused", minuteTrust - 1, 130, 1, false, true},
+		{"minutes are not certain, some refused", minuteTrust - 1, 130, 3, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := knowsMinutes()
-			c.rivals = rivals{state: hearing, before: 0.02, sent: tt.sent, refused: tt.refused, rushed: tt.rushed, sound: tt.sound}
-			if got := c.presses(); got != tt.want {
+			c.rivals = rivals{state: hearing, counts: epoch, sent: tt.sent, refused: tt.refused, rushed: tt.rushed, sound: tt.sound}
+			if got := c.presses(after(time.Minute)); got != tt.want {
 				t.Errorf("presses() = %v, want %v", got, tt.want)
 			}
 		})
