@@ -58,7 +58,7 @@ const (
 // pace asks for. So that is asked: at a full minute of the clock a runner stands back for two, as all do that are pressed, at the same time.
 // If refusals go away the runners were among themselves. So asks a runner whose pace sinks for no other reason.
 //
-// Where minutes are known there is nothing to ask: runners like this one leave a minute at its end only, a rival takes all of it
+// Where minutes are known nothing has to be weighed: runners like this one leave a minute at its end only, a rival takes all of it
 // long before.
 type rivals struct {
 	state  rivalState
@@ -69,7 +69,7 @@ type rivals struct {
 
 	requests bool // it is the pace of requests that stands back
 
-	since time.Time // it is pressed
+	since time.Time // it is pressed, as one that was not before
 
 	rushed bool // a minute was used up long before its end since it was asked, or began to ask
 
@@ -197,7 +197,7 @@ func (c *core) listen(now time.Time) {
 	r.state, r.requests = asking, p == &c.requestPace
 	p.standBack(admitted, floor)
 	c.setPaces(now)
-	c.tell(now, ControlService, "ask", 0, 0, "refusals: a little less for two minutes tells whether they go on")
+	c.tell(now, ControlService, "ask", 0, 0, "a little less for two minutes tells whether refusals go on")
 }
 
 // unsure says that refusals tell nothing of others.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestRivalsAreAskedForTogether: whoever sees too many refusals asks at the same minutes of the clock.
+// TestRivalsAreAskedForTogether: whoever weighs refusals, or asks, does so at the same minutes of the clock.
 func TestRivalsAreAskedForTogether(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 0, 20, 0, time.UTC)
 	tests := []struct {
