@@ -133,7 +133,7 @@
 // grows until it is refused, so refusals come at any pace, and a pace that flees from them ends at nothing. The pace is even
 // from then on: cut to 0.9 once in a spell of refusals, after a rest of half a second, or half as long as a spell
 // lasts in the mean, and growing so that it settles
-// where 0.114 x^(-2/3) of x requests a second are refused, 2.6 % at nine and 4.5 % at four. Runners that see the same share
+// where 0.18 of x requests a second are refused, 2 % at nine and 4.5 % at four. Runners that see the same share
 // come to the same pace.
 //
 // What is refused then does not say whether the rival is still there, so it is asked, every 12 minutes of the clock: at a full minute a runner

@@ -396,14 +396,14 @@ type bearing struct {
 	doubles float64 // seconds in which it doubles at first
 }
 
-// An even pace of x requests a second settles where a share of 0.114 x^(-2/3) is refused. With a power of 2 - 1/m that is x^(-1/m).
-// All who see the same share come to the same pace, the faster and the closer the smaller m is, and the fewer are refused of
-// many runners the larger it is.
+// An even pace of x requests a second settles where a share of 0.18/x is refused: so many refusals a second, whatever the pace. All who see
+// the same share come to the same pace. With a power of 2 - 1/m it would be a share of x^(-1/m), and chance would part them further the larger m
+// is: what a pace is in the mean of some time varies with m over the root of the refusals in it.
 //
 // Where minutes are known everybody is refused once in each, when it is used up, whatever the pace. How long that takes is the same for
 // all, so growth that is the same leads all to the same pace, in proportion to it, and comes nearer by two fifths in every minute.
 var (
-	even    = bearing{keeps: 0.9, growth: 0.0114, power: 4.0 / 3, most: 2, doubles: 20}
+	even    = bearing{keeps: 0.9, growth: 0.018, power: 1, most: 2, doubles: 20}
 	rushing = bearing{keeps: 0.6, growth: 0.3, power: 0, most: 10, doubles: 20}
 )
 

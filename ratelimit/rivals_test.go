@@ -112,8 +112,8 @@ func TestPressedPacesMeet(t *testing.T) {
 		refused func(sec, x float64) float64 // times in the second that begins then
 		want    float64                      // requests a second
 	}{
-		{"2 % are refused", even, func(_, x float64) float64 { return 0.02 * x }, math.Pow(0.114/0.02, 1.5)},
-		{"5 % are refused", even, func(_, x float64) float64 { return 0.05 * x }, math.Pow(0.114/0.05, 1.5)},
+		{"2 % are refused", even, func(_, x float64) float64 { return 0.02 * x }, 0.18 / 0.02},
+		{"5 % are refused", even, func(_, x float64) float64 { return 0.05 * x }, 0.18 / 0.05},
 		{"once a minute", rushing, func(sec, _ float64) float64 { return math.Floor((sec+1)/60) - math.Floor(sec/60) }, 60 * 0.3 * (1/0.4 - 0.5)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
