@@ -127,7 +127,7 @@
 // Two runners like this one come to the same pace because both slow down. A client that goes on through refusals takes what
 // they leave: the SDK's adaptive mode cuts to 0.7, is back in two seconds, and ends with 4 of 5 parts of a shared quota, or
 // all of it. So refusals are weighed every two minutes of the clock (rivals.go). Runners like this one cause each other 1.4 % of up to 4 requests
-// a second, and less of more, in inverse proportion; beside a rival three times as many are refused. The logarithms of how much likelier
+// a second, and less of more, in inverse proportion, down to 0.8 %; beside a rival three times as many are refused. The logarithms of how much likelier
 // they are then add up, at most 3.3 from one time, and from 6.5 on a rival presses: after four minutes at the earliest, later where
 // few requests tell little. Whatever is not taken then a rival takes, and
 // grows until it is refused, so refusals come at any pace, and a pace that flees from them ends at nothing. The pace is even
@@ -160,11 +160,11 @@
 //	stated twice too high           98.9 %     refused 0.39 %
 //	quota halves                    97.7 %     refused 0.47 %
 //	quota doubles                   97.7 %     refused 0.53 %
-//	quota wanders by ±30 %          97.2 %     refused 0.65 %
+//	quota wanders by ±30 %          97.2 %     refused 0.52 %
 //	two runners, five runners       98.5 %     refused 1.4 %, Jain's index 0.99 and 0.97
 //	the same, one joins late        98.6 %     refused 1.5 %, Jain's index 0.98 and 0.97, from 5 to 25 minutes later
-//	two, one of them an SDK's       98.9 %     refused 2.6 %
-//	four, one of them an SDK's      99.3 %     refused 4.3 %, Jain's index among ours 0.93
+//	two, one of them an SDK's       99.0 %     refused 2.2 %
+//	four, one of them an SDK's      99.3 %     refused 3.9 %, Jain's index among ours 0.98
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //

@@ -17,7 +17,7 @@ const (
 	// So many refusals runners like this one cause each other:
 	likesShare = 0.014 // of up to so many requests
 	likesRate  = 4     // a second, of more in inverse proportion to them,
-	likesLeast = 0.005 // but so many,
+	likesLeast = 0.008 // but so many,
 	rivalTimes = 3     // and beside a rival it is so many times as many.
 
 	// What refusals say for a rival is the logarithm of how much likelier they are beside one.

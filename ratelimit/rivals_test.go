@@ -48,8 +48,9 @@ func TestRefusalsProveARival(t *testing.T) {
 		{1200, 6, never},
 		{480, 20, 2}, // the same beside a rival
 		{1200, 36, 2},
-		{1200, 18, 2}, // two of ten requests a second
-		{60, 4, 3},    // who is left with little
+		{1200, 24, 2}, // of ten requests a second less is too much
+		{1200, 12, never},
+		{60, 4, 3}, // who is left with little
 		{30, 2, 5},
 		{480, 200, 2},
 		{480, 0, never},
