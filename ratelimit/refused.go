@@ -247,7 +247,7 @@ func (c *core) learnExhausted(now time.Time, f *flight) {
 // turn out, to come whatever the pace.
 func (c *core) learnSporadic(now time.Time, f *flight) bool {
 	last := c.cutPace().last
-	if c.noise.judge(now, f.n) {
+	if c.noise.judge(now, f.n, &c.minute) {
 		c.undo(now)
 		return false
 	}
@@ -259,7 +259,7 @@ func (c *core) learnSporadic(now time.Time, f *flight) bool {
 		if p := c.cutPace(); p.x < p.ceilings[0] {
 			return false // still on trial
 		}
-		c.noise.drop(f.n)
+		c.noise.drop(f.n, &c.minute)
 	}
 	if n, r := c.since(now.Add(-recent)); c.noise.explains(now, n, r) {
 		return false

@@ -1,8 +1,6 @@
 package ratelimit
 
-import (
-	"math"
-)
+import "math"
 
 const (
 	remember  = 2048 // requests, in the order in which they were sent,
