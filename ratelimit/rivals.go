@@ -8,11 +8,12 @@ import (
 const (
 	askEvery  = 2 * time.Minute   // of the clock, or
 	askSeldom = 12 * time.Minute  // beside a rival that is known
-	askFirst  = 210 * time.Second // before there are too many refusals of another kind
+	askFirst  = 150 * time.Second // before there are too many refusals of another kind
 	askAgain  = 3 * time.Minute   // of being pressed: until then refusals tell of the way there
-	askAbout  = 40 * time.Second  // since the last refusal: then whoever caused them is gone
-	restedFor = 100 * time.Second // without a refusal, and it does not press any more
-	standBack = 0.87              // of what was admitted
+	askAbout  = 40 * time.Second  // since the last refusal: what is left may be had again soon, and to stand back would be to miss it
+	restedFor = 100 * time.Second // without a refusal, and whoever caused them is gone
+	hearMost  = 4 * time.Minute
+	standBack = 0.87 // of what was admitted
 
 	// So many refusals runners like this one cause each other:
 	likesShare = 0.014 // of up to so many requests
@@ -23,7 +24,9 @@ const (
 	// What refusals say for a rival is the logarithm of how much likelier they are beside one.
 	proven   = 6.5   // is enough, and
 	provesAt = 3.3   // of it can come from one time between two questions: what causes them has to go on
-	provesNo = -2    // in the minute after it stood back: there is none
+	hearsNo  = -4    // since it stood back: there is none
+	hearsYes = 3     // or there is one. Between the two it hears on, and
+	endsNo   = -2    // when it has heard for long, this is where there is none
 	outage   = 0.9   // of the requests: the service is out
 	receded  = 0.012 // of the requests, and fewer, in the first minutes beside one: there is none
 
@@ -55,7 +58,7 @@ const (
 // is not taken the rival takes, and grows until it is refused, so refusals come at any pace, and a pace that flees from them
 // ends at nothing. It settles instead where so many are refused as its size warrants (bearing): that share is the same for all
 // who share a quota, so they come to the same pace. Refusals do not tell any more then whether the rival is still there: they are what the
-// pace asks for. So that is asked: at a full minute of the clock a runner stands back for two, as all do that are pressed, at the same time.
+// pace asks for. So that is asked: at a full minute of the clock a runner stands back for two or more, as all do that are pressed, at the same time.
 // If refusals go away the runners were among themselves. So asks a runner whose pace sinks for no other reason.
 //
 // Where minutes are known nothing has to be weighed: runners like this one leave a minute at its end only, a rival takes all of it
@@ -138,14 +141,30 @@ func (r *rivals) evidence(now time.Time) float64 {
 	return r.refused*math.Log(rivalTimes) - r.sent*likes*(rivalTimes-1)
 }
 
+// hearsOn says that what was heard up to this minute of the clock is no answer yet. Silence is one.
+func (c *core) hearsOn(now time.Time) bool {
+	r := &c.rivals
+	if c.timesMinutes() || r.out() || now.Sub(c.service.began) > restedFor || r.minute.Sub(r.counts.Truncate(time.Minute)) >= hearMost {
+		return false
+	}
+	e := r.evidence(now)
+	return hearsNo < e && e < hearsYes
+}
+
+// timesMinutes says that how long the quota's minutes last is the answer.
+func (c *core) timesMinutes() bool {
+	r := &c.rivals
+	return c.minutes.known && r.sound >= minuteTrust && r.sent >= fewRequests
+}
+
 // presses says whether the answer is that a rival presses. Where minutes are known, and there are requests all along, it shows in whether
 // they are used up early: whoever sends more than is left is refused once a minute, in a minute of the clock perhaps not at all.
 func (c *core) presses(now time.Time) bool {
 	r := &c.rivals
-	if c.minutes.known && r.sound >= minuteTrust && r.sent >= fewRequests {
+	if c.timesMinutes() {
 		return r.rushed && !r.out()
 	}
-	return r.evidence(now) > provesNo && !r.out()
+	return r.evidence(now) > endsNo && !r.out()
 }
 
 // listen asks for rivals, or hears the answer, when it is time.
@@ -167,7 +186,9 @@ func (c *core) listen(now time.Time) {
 		r.clear(now)
 		return
 	case hearing:
-		c.answered(now)
+		if !c.hearsOn(now) {
+			c.answered(now)
+		}
 		return
 	case pressed:
 		if now.Sub(r.since) < askAgain {
@@ -182,9 +203,9 @@ func (c *core) listen(now time.Time) {
 		unsure := c.unsure(now, p)
 		r.weigh(now, unsure)
 		switch {
-		case unsure || now.Sub(c.service.began) > askAbout:
+		case unsure || now.Sub(c.service.began) > restedFor:
 			return
-		case p.sinks():
+		case p.sinks() && now.Sub(c.service.began) <= askAbout:
 			r.asked = 0
 		case r.proof >= proven:
 			c.notice(now, p, "more refusals than runners like this one cause each other: somebody else does")
@@ -197,12 +218,12 @@ func (c *core) listen(now time.Time) {
 	r.state, r.requests = asking, p == &c.requestPace
 	p.standBack(admitted, floor)
 	c.setPaces(now)
-	c.tell(now, ControlService, "ask", 0, 0, "a little less for two minutes tells whether refusals go on")
+	c.tell(now, ControlService, "ask", 0, 0, "a little less for some minutes tells whether refusals go on")
 }
 
 // unsure says that refusals tell nothing of others.
 func (c *core) unsure(now time.Time, p *pace) bool {
-	return c.rivals.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.lately(now)
+	return c.rivals.out() || now.Sub(c.first) < askFirst || !p.learned() || p.cuts < 2 || c.noise.fresh(now)
 }
 
 // answered ends the asking.

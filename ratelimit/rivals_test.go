@@ -231,6 +231,72 @@ func TestPressedIsNotAskedSoon(t *testing.T) {
 	}
 }
 
+// TestRivalIsHeardUntilItIsClear: few refusals may be chance in one minute, and are an answer in the fourth.
+func TestRivalIsHeardUntilItIsClear(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		heard         time.Duration
+		sent, refused float64
+		want          rivalState
+	}{
+		{"none of 200", time.Minute, 200, 0, alone},
+		{"2 of 120", time.Minute, 120, 2, hearing},
+		{"4 of 120", time.Minute, 120, 4, hearing},
+		{"7 of 120", time.Minute, 120, 7, pressed},
+		{"4 of 240", 2 * time.Minute, 240, 4, hearing},
+		{"4 of 360", 3 * time.Minute, 360, 4, alone},
+		{"8 of 360", 3 * time.Minute, 360, 8, hearing},
+		{"11 of 480", 4 * time.Minute, 480, 11, pressed},
+		{"10 of 480", 4 * time.Minute, 480, 10, alone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+			heard := after(time.Hour).Truncate(time.Minute).Add(3 * time.Second)
+			now := heard.Add(tt.heard)
+			c.tokenPace.x, c.tokenPace.cuts = 1, trusted
+			c.service.began = now.Add(-time.Second)
+			c.rivals = rivals{state: hearing, asked: 1, counts: heard, minute: now.Add(-time.Minute).Truncate(time.Minute), sent: tt.sent, refused: tt.refused}
+			if c.listen(now); c.rivals.state != tt.want {
+				t.Errorf("state %v after %v, want %v", c.rivals.state, tt.heard, tt.want)
+			}
+			if c.rivals.state == hearing && c.rivals.sent != tt.sent {
+				t.Errorf("hears on with %v requests counted, want %v", c.rivals.sent, tt.sent)
+			}
+		})
+	}
+}
+
+// TestWhoIsLeftWithLittleNotices: whoever rests long after each refusal is refused seldom, and beside a rival all the same. Noise that was
+// believed and explains nothing since does not keep it from noticing for longer than it was believed.
+func TestWhoIsLeftWithLittleNotices(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		last  time.Duration // since the last refusal
+		noise time.Duration // since some was known for a minute; 0: never
+		want  rivalState
+	}{
+		{"refused a moment ago", time.Second, 0, pressed},
+		{"refused in the minute before", 80 * time.Second, 0, pressed},
+		{"not refused for long", 2 * time.Minute, 0, alone},
+		{"noise was known a moment ago", time.Second, 50 * time.Second, alone},
+		{"noise was known", time.Second, 70 * time.Second, pressed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+			now := after(time.Hour).Truncate(askEvery)
+			c.tokenPace.x, c.tokenPace.cuts, c.first = 1, trusted, after(0)
+			c.service.began = now.Add(-tt.last)
+			if tt.noise > 0 {
+				c.noise.lasts, c.noise.until = time.Minute, now.Add(-tt.noise)
+			}
+			c.rivals = rivals{proof: 5, counts: now.Add(-askEvery), minute: now.Add(-time.Minute), sent: 50, refused: 4}
+			if c.listen(now); c.rivals.state != tt.want {
+				t.Errorf("state %v, want %v", c.rivals.state, tt.want)
+			}
+		})
+	}
+}
+
 // TestPressedPaceIsTheOneThatComesBack: where minutes show the rival nothing was asked, and still it is the pace of requests that bound.
 func TestPressedPaceIsTheOneThatComesBack(t *testing.T) {
 	c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
