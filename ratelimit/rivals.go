@@ -141,27 +141,22 @@ func (r *rivals) evidence(now time.Time) float64 {
 	return r.refused*math.Log(rivalTimes) - r.sent*likes*(rivalTimes-1)
 }
 
-// hearsOn says that what was heard up to this minute of the clock is no answer yet. Silence is one.
+// hearsOn says that what was heard up to this minute of the clock is no answer yet. Silence is one. Where minutes are known they tell
+// of a rival sooner, and would not be looked at meanwhile.
 func (c *core) hearsOn(now time.Time) bool {
 	r := &c.rivals
-	if c.timesMinutes() || r.out() || now.Sub(c.service.began) > restedFor || r.minute.Sub(r.counts.Truncate(time.Minute)) >= hearMost {
+	if c.minutes.known || r.out() || now.Sub(c.service.began) > restedFor || r.minute.Sub(r.counts.Truncate(time.Minute)) >= hearMost {
 		return false
 	}
 	e := r.evidence(now)
 	return hearsNo < e && e < hearsYes
 }
 
-// timesMinutes says that how long the quota's minutes last is the answer.
-func (c *core) timesMinutes() bool {
-	r := &c.rivals
-	return c.minutes.known && r.sound >= minuteTrust && r.sent >= fewRequests
-}
-
 // presses says whether the answer is that a rival presses. Where minutes are known, and there are requests all along, it shows in whether
 // they are used up early: whoever sends more than is left is refused once a minute, in a minute of the clock perhaps not at all.
 func (c *core) presses(now time.Time) bool {
 	r := &c.rivals
-	if c.timesMinutes() {
+	if c.minutes.known && r.sound >= minuteTrust && r.sent >= fewRequests {
 		return r.rushed && !r.out()
 	}
 	return r.evidence(now) > endsNo && !r.out()

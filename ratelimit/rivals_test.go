@@ -237,24 +237,28 @@ func TestRivalIsHeardUntilItIsClear(t *testing.T) {
 		name          string
 		heard         time.Duration
 		sent, refused float64
+		silent        time.Duration // since the last refusal
+		minutes       bool          // are known
 		want          rivalState
 	}{
-		{"none of 200", time.Minute, 200, 0, alone},
-		{"2 of 120", time.Minute, 120, 2, hearing},
-		{"4 of 120", time.Minute, 120, 4, hearing},
-		{"7 of 120", time.Minute, 120, 7, pressed},
-		{"4 of 240", 2 * time.Minute, 240, 4, hearing},
-		{"4 of 360", 3 * time.Minute, 360, 4, alone},
-		{"8 of 360", 3 * time.Minute, 360, 8, hearing},
-		{"11 of 480", 4 * time.Minute, 480, 11, pressed},
-		{"10 of 480", 4 * time.Minute, 480, 10, alone},
+		{"none of 200", time.Minute, 200, 0, time.Minute, false, alone},
+		{"2 of 120", time.Minute, 120, 2, time.Second, false, hearing},
+		{"4 of 120", time.Minute, 120, 4, time.Second, false, hearing},
+		{"7 of 120", time.Minute, 120, 7, time.Second, false, pressed},
+		{"4 of 240", 2 * time.Minute, 240, 4, time.Second, false, hearing},
+		{"4 of 360", 3 * time.Minute, 360, 4, time.Second, false, alone},
+		{"8 of 360", 3 * time.Minute, 360, 8, time.Second, false, hearing},
+		{"11 of 480", 4 * time.Minute, 480, 11, time.Second, false, pressed},
+		{"10 of 480", 4 * time.Minute, 480, 10, time.Second, false, alone},
+		{"2 of 50, minutes are known", time.Minute, 50, 2, time.Second, true, pressed},
+		{"none of 10, for long", time.Minute, 10, 0, restedFor + time.Second, false, pressed}, // and relents at once
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
 			heard := after(time.Hour).Truncate(time.Minute).Add(3 * time.Second)
 			now := heard.Add(tt.heard)
 			c.tokenPace.x, c.tokenPace.cuts = 1, trusted
-			c.service.began = now.Add(-time.Second)
+			c.service.began, c.minutes.known = now.Add(-tt.silent), tt.minutes
 			c.rivals = rivals{state: hearing, asked: 1, counts: heard, minute: now.Add(-time.Minute).Truncate(time.Minute), sent: tt.sent, refused: tt.refused}
 			if c.listen(now); c.rivals.state != tt.want {
 				t.Errorf("state %v after %v, want %v", c.rivals.state, tt.heard, tt.want)
