@@ -117,7 +117,8 @@
 //
 // Sporadic refusals hold nothing back, but for 0.2 s when they cut the pace or are four in a minute at most, which is not in the first 5 s and 50
 // requests. Such a cut is on trial. If after 15 s, 50 requests and 20 refusals their share is what it was, neither
-// half nor clearly more, the pace has nothing to do with them: the cut is undone, and refusals of about that share are
+// half nor clearly more, and they do not come in spells (more pairs of them in the same half second than by chance, by two standard
+// errors), the pace has nothing to do with them: the cut is undone, and refusals of about that share are
 // ignored for 1 min, the next time for 2 min, up to 10 min. In the first minute of a job others may have begun as well, and use the quota up
 // together: refusals far more than before the cut, or a fifth that come in clumps, are those of an exhausted quota. Sporadic refusals that begin after a quiet time are rather
 // those of a quota that fell, and weigh five times as much.
@@ -137,7 +138,7 @@
 // come to the same pace.
 //
 // What is refused then does not say whether the rival is still there, so it is asked, every 12 minutes of the clock: at a full minute a runner
-// stands back to 0.87 for two, and weighs the second. Runners that press only each other ask in the same minute, and stop together. One
+// stands back to 0.87, and weighs the second minute of it, up to the fifth where the ones before leave it open. Runners that press only each other ask in the same minute, and stop together. One
 // whose pace sank to a third in five cuts and more asks as well, and once more 4 minutes after it was answered that a rival presses.
 // Where nothing is refused for 100 s it is gone. Clients that know their share
 // and send evenly are refused a sixth to a half less (internal/lab, the best of patient clients), less still on fixed minutes.
