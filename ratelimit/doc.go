@@ -164,8 +164,8 @@
 //	quota wanders by ±30 %          97.2 %     refused 0.52 %
 //	two runners, five runners       98.5 %     refused 1.4 %, Jain's index 0.99 and 0.97
 //	the same, one joins late        98.6 %     refused 1.5 %, Jain's index 0.98 and 0.97, from 5 to 25 minutes later
-//	two, one of them an SDK's       99.0 %     refused 2.2 %
-//	four, one of them an SDK's      99.3 %     refused 3.9 %, Jain's index among ours 0.98
+//	two, one of them an SDK's       98.7 %     refused 2.4 %
+//	four, one of them an SDK's      99.3 %     refused 3.9 %, Jain's index among ours 0.95
 //
 // A refusal of the day's quota pauses everything; single requests try again after 5 s, 8 s, 12.8 s, … 10 min.
 //

@@ -12,8 +12,8 @@ const (
 	askAgain  = 3 * time.Minute   // of being pressed: until then refusals tell of the way there
 	askAbout  = 40 * time.Second  // since the last refusal: what is left may be had again soon, and to stand back would be to miss it
 	restedFor = 100 * time.Second // without a refusal, and whoever caused them is gone
-	hearMost  = 4 * time.Minute
-	standBack = 0.87 // of what was admitted
+	hearMost  = 4 * time.Minute   // since it stood back, and then what was heard decides
+	standBack = 0.87              // of what was admitted
 
 	// So many refusals runners like this one cause each other:
 	likesShare = 0.014 // of up to so many requests
