@@ -271,6 +271,28 @@ func TestConcurrencyIsABound(t *testing.T) {
 	})
 }
 
+// What a first token allows goes at once: a stream may take minutes to end.
+func TestFirstTokensAdmitWhoeverWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, start := newLimiter(t, Options{Concurrency: 256}), time.Now()
+		for range 200 {
+			go func() {
+				p := acquire(t, l, small)
+				time.Sleep(500 * time.Millisecond)
+				p.FirstToken()
+				time.Sleep(10 * time.Minute)
+				p.Succeed(served)
+			}()
+		}
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if n := l.Snapshot().InFlight; n != 200 {
+			t.Errorf("%d of 200 in flight %v after the start, though none has ended", n, time.Since(start))
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // A caller that makes no more calls than may be in flight never waits, and yet it is what the user allows that holds it. With fewer
 // calls it is the input, and where the service bears fewer streams it is those.
 func TestStreamsThatBind(t *testing.T) {
