@@ -114,7 +114,7 @@ func (w *worker) attempt(t *task) outcome {
 	}
 	if err := w.cfg.Model.Prepare(gate); err != nil {
 		held.Release()
-		permit.Fail(ratelimit.Usage{})
+		permit.Unsent()
 		if gate.Err() != nil {
 			return outcome{task: t}
 		}
@@ -123,7 +123,7 @@ func (w *worker) attempt(t *task) outcome {
 
 	if err := held.Journal(); err != nil {
 		held.Release()
-		permit.Fail(ratelimit.Usage{})
+		permit.Unsent()
 		return outcome{task: t, stop: &StopError{Reason: StopStore, Err: err, Detail: "what a call may cost could not be noted before it was sent"}}
 	}
 

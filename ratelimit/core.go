@@ -499,6 +499,7 @@ func (c *core) unsend(now time.Time, id, gen uint32) {
 		return
 	}
 	c.book(now, &f, 0, slot{sent: -1, accepted: -1})
+	c.rivals.sent = max(0, c.rivals.sent-1)
 	c.service.ended(id, true)
 	c.daily.ended(id, true)
 }

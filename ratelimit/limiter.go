@@ -110,7 +110,8 @@ func New(o Options) (*Limiter, error) {
 }
 
 // Acquire waits until a request that costs c may be sent. Requests go in the order in which they
-// came. It fails only when ctx ends first, with the cause of that, and then leaves no trace.
+// came. It fails only when ctx ends first, with the cause of that, and then nothing is booked; but where it had been admitted in
+// that moment, its turn in the pace of requests is gone.
 func (l *Limiter) Acquire(ctx context.Context, c Cost) (Permit, error) {
 	if ctx.Err() != nil {
 		return Permit{}, context.Cause(ctx)
@@ -285,6 +286,12 @@ func (p Permit) Succeed(u Usage) {
 // rest of the reservation comes back.
 func (p Permit) Fail(u Usage) {
 	p.end(func(c *core, now time.Time) { c.fail(now, p.id, p.gen, u, false) })
+}
+
+// Unsent says that the request was not sent after all: the service knows nothing of it, so nothing is learned and all of the reservation
+// comes back. Only its turn in the pace of requests is gone.
+func (p Permit) Unsent() {
+	p.end(func(c *core, now time.Time) { c.unsend(now, p.id, p.gen) })
 }
 
 // Throttled says that the service refused the request for want of quota, of the day's quota where daily is true. The

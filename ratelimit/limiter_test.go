@@ -331,6 +331,7 @@ func TestPermitEndsOnce(t *testing.T) {
 		"throttled": func(p Permit) { p.Throttled(false) },
 		"overload":  func(p Permit) { p.Overloaded(Usage{}) },
 		"daily":     func(p Permit) { p.Throttled(true) },
+		"unsent":    func(p Permit) { p.Unsent() },
 	}
 	for first, end := range ends {
 		for second, again := range ends {
@@ -505,6 +506,27 @@ func TestTenThousandWait(t *testing.T) {
 		cancel()
 		wg.Wait()
 		wantIdle(t, l)
+	})
+}
+
+// What was never sent is no verdict: the one after it tries alone, too.
+func TestUnsentIsNoVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, Options{TokensPerMinute: 1e6, RequestsPerMinute: 1000})
+		p, q := acquire(t, l, small), acquire(t, l, small)
+		convince(l.core)
+		time.Sleep(50 * time.Millisecond)
+		p.Throttled(false)
+		q.Throttled(false)
+		sent := l.core.minute.sum.sent
+		acquire(t, l, small).Unsent()
+		if n := l.core.minute.sum.sent; n != sent {
+			t.Errorf("%v requests count, want the %v that were sent", n, sent)
+		}
+		acquire(t, l, small)
+		if h := &l.core.service; !h.alone {
+			t.Error("the next does not go alone: the hold took an answer from what was not sent")
+		}
 	})
 }
 
