@@ -6,6 +6,7 @@
 package learned
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,6 +70,24 @@ func (e *Entry) counts(now time.Time) bool {
 		l.TokensPerMinute >= 0 && l.RequestsPerMinute >= 0 && l.Concurrency >= 0 && *l != ratelimit.Learned{}
 }
 
+// after is what to keep where earlier was kept until now. A run that found out nothing of a quota does not contradict who did; but
+// what it takes over is no younger for it, and neither is a Strict that it may have from there.
+func (e Entry) after(earlier Entry) Entry {
+	l, before := &e.Learned, earlier.Learned
+	found := *l != ratelimit.Learned{Strict: before.Strict}
+	whole := *l
+	l.TokensPerMinute = cmp.Or(l.TokensPerMinute, before.TokensPerMinute)
+	l.RequestsPerMinute = cmp.Or(l.RequestsPerMinute, before.RequestsPerMinute)
+	l.Concurrency = cmp.Or(l.Concurrency, before.Concurrency)
+	if !found || *l != whole {
+		e.At = earlier.At
+	}
+	return e
+}
+
+// errDamaged is of a file that was read, and is not what this version writes.
+var errDamaged = errors.New("damaged, or of another version")
+
 // A Store keeps what is learned in a folder. Its methods may be called concurrently, by several processes.
 type Store struct {
 	Dir string // see the function of that name; "" keeps nothing and is no error
@@ -85,7 +104,7 @@ type contents struct {
 }
 
 // Load finds what was learned for a key. ok is false where there is nothing that counts; an error says why a file that
-// is there cannot be used, and [Store.Save] will replace it.
+// is there cannot be used; a damaged one [Store.Save] will replace.
 func (s Store) Load(k Key, now time.Time) (e Entry, ok bool, err error) {
 	if s.Dir == "" {
 		return Entry{}, false, nil
@@ -102,7 +121,8 @@ func (s Store) Load(k Key, now time.Time) (e Entry, ok bool, err error) {
 	return Entry{}, false, nil
 }
 
-// Save puts e in the place of what was kept for k, and drops what is too old. The folder is made if it is not there.
+// Save keeps e for k, with what was kept before where e says nothing: that has the age of the oldest part. It drops what is too old,
+// and begins anew where the file is damaged, or a symlink. The folder is made if it is not there. A file that cannot be read stays as it is.
 func (s Store) Save(k Key, e Entry) error {
 	if s.Dir == "" {
 		return nil
@@ -116,11 +136,16 @@ func (s Store) Save(k Key, e Entry) error {
 	}
 	defer unlock()
 	all, err := s.read()
-	if err != nil { // damaged: begun anew
-		all = nil
+	if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, atomicfile.ErrSymlink) {
+		return err // it may have what others have learned
 	}
-	e.At = e.At.UTC().Truncate(time.Second)
-	all = slices.DeleteFunc(all, func(x kept) bool { return x.Key == k || !x.counts(e.At) })
+	now := e.At.UTC().Truncate(time.Second)
+	e.At = now
+	all = slices.DeleteFunc(all, func(x kept) bool { return !x.counts(now) })
+	if i := slices.IndexFunc(all, func(x kept) bool { return x.Key == k }); i >= 0 {
+		e = e.after(all[i].Entry)
+	}
+	all = slices.DeleteFunc(all, func(x kept) bool { return x.Key == k })
 	all = append(all, kept{k, e})
 	slices.SortStableFunc(all, func(a, b kept) int { return a.At.Compare(b.At) })
 	if n := len(all) - maxKept; n > 0 {
@@ -182,10 +207,10 @@ func (s Store) read() ([]kept, error) {
 	}
 	var c contents
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", s.path(), err)
+		return nil, fmt.Errorf("%s: %w: %w", s.path(), errDamaged, err)
 	}
 	if c.Version != version {
-		return nil, fmt.Errorf("%s: its version is %d, not %d", s.path(), c.Version, version)
+		return nil, fmt.Errorf("%s: %w: its version is %d, not %d", s.path(), errDamaged, c.Version, version)
 	}
 	return c.Learned, nil
 }

@@ -2,6 +2,7 @@ package learned
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/batchrun/batchrun/internal/atomicfile"
 	"github.com/batchrun/batchrun/ratelimit"
 )
 
@@ -102,6 +104,43 @@ func TestOldOnesAreDropped(t *testing.T) {
 	all, err := s.read()
 	if err != nil || len(all) != maxKept || all[0].Model != "11" || all[maxKept-1].Key != key {
 		t.Errorf("%d entries kept, the first %+v, %v; want the last %d", len(all), all[0], err, maxKept)
+	}
+}
+
+func TestWhatIsNotFoundAgainStays(t *testing.T) {
+	type value = ratelimit.Learned
+	later := now.Add(24 * time.Hour)
+	for name, tt := range map[string]struct {
+		was, is, want value
+		at            time.Time
+	}{
+		"found again":             {value{TokensPerMinute: 5}, value{TokensPerMinute: 7}, value{TokensPerMinute: 7}, later},
+		"all of it":               {value{TokensPerMinute: 5, Concurrency: 24}, value{TokensPerMinute: 7, Concurrency: 30}, value{TokensPerMinute: 7, Concurrency: 30}, later},
+		"only another":            {value{TokensPerMinute: 5}, value{Concurrency: 24}, value{TokensPerMinute: 5, Concurrency: 24}, now},
+		"requests after tokens":   {value{TokensPerMinute: 5}, value{RequestsPerMinute: 24}, value{TokensPerMinute: 5, RequestsPerMinute: 24}, now},
+		"only strict":             {value{TokensPerMinute: 5, Strict: true}, value{Strict: true}, value{TokensPerMinute: 5, Strict: true}, now},
+		"strict, which was known": {value{Strict: true}, value{Strict: true}, value{Strict: true}, now},
+		"strict, which is new":    {value{TokensPerMinute: 5}, value{Strict: true}, value{TokensPerMinute: 5, Strict: true}, now},
+		"strict no more":          {value{TokensPerMinute: 5, Strict: true}, value{TokensPerMinute: 6}, value{TokensPerMinute: 6}, later},
+	} {
+		s := Store{t.TempDir()}
+		save(t, s, key, Entry{now, tt.was})
+		save(t, s, key, Entry{later, tt.is})
+		if got, ok, err := s.Load(key, later); !ok || err != nil || got != (Entry{tt.at, tt.want}) {
+			t.Errorf("%s: Load = %+v, %v, %v, want %+v of %v", name, got, ok, err, tt.want, tt.at)
+		}
+	}
+}
+
+// What others have learned is not lost because the file cannot be read just now.
+func TestUnreadableIsNotReplaced(t *testing.T) {
+	s := Store{t.TempDir()}
+	if err := os.Mkdir(s.path(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Save(key, entry(1, now))
+	if !errors.Is(err, atomicfile.ErrNotRegular) { // which the read says; a rename would fail otherwise
+		t.Errorf("Save = %v", err)
 	}
 }
 
