@@ -8,6 +8,9 @@ import (
 // crumb is the debt, in tokens, that counts as none: the rounding of a level in floating point.
 const crumb = 1e-3
 
+// lateSaves is how much is there at most when reservations come back late, in seconds of the rate: the smallest bucket thinkable holds it.
+const lateSaves = 10
+
 // A bucket paces tokens. Its level rises with rate, and a request may go while it is not
 // negative, taking what it costs, so that none is too large. What is wrong with the cost is corrected
 // later, in either direction. It saves burst at most by waiting; corrections may lift it higher.
@@ -75,6 +78,15 @@ func (b *bucket) take(now time.Time, tokens float64) {
 	if b.last.After(now) {
 		b.level = min(b.level, 0)
 	}
+}
+
+// late gives back what was taken more than a minute ago, or takes more: what the service holds has filled up since, whatever it is, so
+// what comes back of many at once is not all there. One may have all of its own.
+func (b *bucket) late(now time.Time, tokens float64) {
+	b.advance(now)
+	most := max(b.level, lateSaves*b.rate-tokens)
+	b.take(now, tokens)
+	b.level = min(b.level, most)
 }
 
 // pause forgets what was saved, and saves nothing until the time given.

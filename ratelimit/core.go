@@ -28,6 +28,7 @@ const (
 	filledFor       = 3 * time.Minute  // without a refusal: there may be more
 	hungOver        = 200.0            // requests over which their share is a running mean,
 	hungMost        = 0.5              // which counts as no more than this
+	hungFor         = time.Minute      // without a sign of life, and that nothing is refused says nothing
 	recent          = 10 * time.Second // over which refusals are compared with the noise, and
 	seldomMost      = 4                // so many in a minute are few,
 	seldomShare     = 0.004            // or this share of the requests in it
@@ -101,6 +102,7 @@ type core struct {
 	noise                  noise
 	rivals                 rivals
 	first                  time.Time // the first request; zero: none yet
+	sign                   time.Time // of life, the last: an answer that began, a call that ended, or one sent while none was on its way
 	heard                  bool      // anything but refusals, or what is known is enough to begin with more
 	sporadic               bool      // the last cut followed sporadic refusals
 
@@ -202,7 +204,7 @@ func (c *core) account(now time.Time) {
 	c.streams.pass(d, c.inFlight)
 	c.filled[c.bound] += d
 	c.listen(now)
-	if !c.boundPaced || c.rivals.standsBack() {
+	if !c.boundPaced || c.rivals.standsBack() || c.inFlight > 0 && now.Sub(c.sign) > hungFor {
 		return
 	}
 	switch c.bound {
@@ -301,7 +303,9 @@ func (c *core) admit(now time.Time, cost Cost) verdict {
 	}
 	id := c.idle[len(c.idle)-1]
 	c.idle = c.idle[:len(c.idle)-1]
-	c.inFlight++
+	if c.inFlight++; c.inFlight == 1 {
+		c.sign = now
+	}
 	if c.first.IsZero() {
 		c.first = now
 		c.tokenFloor = max(1, expect) / minute
@@ -379,7 +383,7 @@ func (c *core) take(now time.Time, id, gen uint32) (flight, bool) {
 		return flight{}, false
 	}
 	c.account(now)
-	f.live = false
+	f.live, c.sign = false, now
 	c.idle = append(c.idle, id)
 	c.inFlight--
 	if !f.first.IsZero() {
@@ -393,16 +397,20 @@ func (c *core) take(now time.Time, id, gen uint32) (flight, bool) {
 func (c *core) book(now time.Time, f *flight, tokens float64, requests slot) {
 	d := requests
 	d.held, d.use = tokens-f.held, tokens-f.expect
-	if !c.minute.add(f.minute, d) && d.held > 0 {
-		c.minute.add(c.minute.cur, slot{held: d.held})
+	take := (*bucket).take
+	if !c.minute.add(f.minute, d) {
+		take = (*bucket).late
+		if d.held > 0 {
+			c.minute.add(c.minute.cur, slot{held: d.held})
+		}
 	}
 	if !c.day.add(f.day, slot{held: d.held}) && d.held > 0 {
 		c.day.add(c.day.cur, slot{held: d.held})
 	}
-	c.gate.take(now, d.held)
+	take(&c.gate.bucket, now, d.held)
 	c.minutes.take(now, d.held)
 	if f.paced && !f.kept { // else it would be given back what it never took
-		c.tokens.take(now, d.use)
+		take(&c.tokens, now, d.use)
 	}
 }
 
@@ -435,7 +443,7 @@ func (c *core) firstToken(now time.Time, id, gen uint32) {
 	}
 	if f := &c.flights[id]; f.live && f.gen == gen && f.first.IsZero() {
 		c.account(now)
-		f.first, c.heard = now, true
+		f.first, c.sign, c.heard = now, now, true
 		c.talking++
 		c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among, c.talking))
 	}

@@ -95,6 +95,47 @@ func TestBucketPacesLikeRate(t *testing.T) {
 	})
 }
 
+// When a network comes back, all that hung in it ends at once. What was reserved for it is long there again, but no more than a quota holds.
+func TestWhatHungComesBackAsNoBurst(t *testing.T) {
+	for name, o := range map[string]Options{
+		"stated":  {TokensPerMinute: 60_000},
+		"learned": {Start: Learned{TokensPerMinute: 60_000}},
+	} {
+		o.Burndown, o.Concurrency, o.Rand = 1, 512, func() float64 { return 0.5 }
+		c, cost := newCore(o, epoch), Cost{Input: 100, MaxTokens: 900}
+		c.streams.limit = 512
+		goes := func(now time.Time) (ids []uint32) {
+			for {
+				v := c.admit(now, cost)
+				c.waiting(now, v)
+				if !v.ok {
+					return ids
+				}
+				ids = append(ids, v.id)
+			}
+		}
+		var hung []uint32
+		now := epoch
+		for ; now.Before(after(9 * time.Minute)); now = now.Add(50 * time.Millisecond) {
+			hung = append(hung, goes(now)...)
+		}
+		if len(hung) < 400 {
+			t.Fatalf("%s: only %d hang", name, len(hung))
+		}
+		for _, id := range hung {
+			c.fail(now, id, c.flights[id].gen, Usage{}, false)
+		}
+		if pace := perMinute(c.tokenPace.x); pace > 120_000 && o.TokensPerMinute == 0 {
+			t.Errorf("%s: the pace grew to %.0f while nothing was heard", name, pace)
+		}
+		// A minute's quota of those sent in the last minute, and ten seconds' of the others.
+		most := (minute + lateSaves) * max(60_000, perMinute(c.tokenPace.x)) / minute / 1000
+		if got := len(goes(now)); float64(got) > most {
+			t.Errorf("%s: %d requests of 1000 tokens go in the moment in which %d end that hung, want at most %.0f", name, got, len(hung), most)
+		}
+	}
+}
+
 func TestBucket(t *testing.T) {
 	b := bucket{last: epoch}
 	b.setRate(epoch, 100, 1)

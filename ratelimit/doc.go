@@ -38,8 +38,9 @@
 // forgets those of the minute before; a sliding minute. The first three give back at once, and in full, what was not
 // used. The limiter begins with them (gate.go): it keeps a bucket of reserved tokens itself, that takes input and
 // max_tokens at the start and gets back at the end what was not used, fills with 0.995 of the quota, saves 0.3 s
-// of it, and does not go into debt for a request that those would hold. Whatever such a service counts, it has as much left, so nothing is refused, and a max_tokens far above the
-// output costs nothing.
+// of it, and does not go into debt for a request that those would hold. Whatever such a service counts, it has as much left, so
+// nothing is refused, and a max_tokens far above the output costs nothing. What comes back after more than a minute, of streams that
+// hung, fills the bucket to 10 s of the quota at most: the service's has been full meanwhile.
 //
 // The other two keep reservations until the minute is over. There R tokens reserved, U used and a stream of D seconds
 // allow a share of 1 / (1 + E[min(D, 60)·(R−U)] / (60·E[U])) of the quota, whatever a client does; [Snapshot] tells it
