@@ -12,6 +12,7 @@ const (
 	askAgain  = 3 * time.Minute   // of being pressed: until then refusals tell of the way there
 	askAbout  = 40 * time.Second  // since the last refusal: what is left may be had again soon, and to stand back would be to miss it
 	restedFor = 100 * time.Second // without a refusal, and whoever caused them is gone
+	hearLeast = 30 * time.Second  // for an answer: clocks are set now and then
 	hearMost  = 4 * time.Minute   // since it stood back, and then what was heard decides
 	standBack = 0.87              // of what was admitted
 
@@ -96,10 +97,14 @@ const (
 	pressed                   // by a rival
 )
 
-// due says whether this is the time to ask, or to hear the answer: the first moment of a minute that is one of every so many.
+// due says whether this is the time to ask, or to hear the answer: the first moment of a minute that is one of every so many. The minutes
+// are those of the wall clock, for all look at the same, and it may be set.
 func (r *rivals) due(now time.Time) bool {
 	minute := now.Truncate(time.Minute)
 	if !minute.After(r.minute) {
+		if r.minute.Sub(minute) > time.Minute { // set back: the next minute is as good as any
+			r.minute = minute
+		}
 		return false
 	}
 	first := r.minute.IsZero()
@@ -141,11 +146,15 @@ func (r *rivals) evidence(now time.Time) float64 {
 	return r.refused*math.Log(rivalTimes) - r.sent*likes*(rivalTimes-1)
 }
 
-// hearsOn says that what was heard up to this minute of the clock is no answer yet. Silence is one. Where minutes are known they tell
+// hearsOn says that what was heard up to this minute of the clock is no answer yet. Silence is one, if it lasts. Where minutes are known they tell
 // of a rival sooner, and would not be looked at meanwhile.
 func (c *core) hearsOn(now time.Time) bool {
 	r := &c.rivals
-	if c.minutes.known || r.out() || now.Sub(c.service.began) > restedFor || r.minute.Sub(r.counts.Truncate(time.Minute)) >= hearMost {
+	heard := now.Sub(r.counts)
+	if heard < hearLeast {
+		return true
+	}
+	if c.minutes.known || r.out() || now.Sub(c.service.began) > restedFor || heard.Round(time.Minute) >= hearMost {
 		return false
 	}
 	e := r.evidence(now)

@@ -231,6 +231,33 @@ func TestPressedIsNotAskedSoon(t *testing.T) {
 	}
 }
 
+// TestAskedByAClockThatIsSetBack: whoever stands back does so for minutes, whatever the clock shows.
+func TestAskedByAClockThatIsSetBack(t *testing.T) {
+	noon := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		at   time.Duration // after noon, at which it is looked at for a minute and a half
+		want int           // times that it is due
+	}{
+		"as always":             {time.Second, 1},
+		"set back by seconds":   {-5 * time.Second, 1},
+		"set back by an hour":   {-time.Hour, 1},
+		"set back by two days":  {-48 * time.Hour, 1},
+		"set forth by an hour":  {time.Hour, 2},
+		"by a minute and a bit": {-70 * time.Second, 2},
+	} {
+		r := rivals{state: asking, minute: noon}
+		due := 0
+		for s := range 90 {
+			if r.due(noon.Add(tt.at + time.Duration(s)*time.Second)) {
+				due++
+			}
+		}
+		if due != tt.want {
+			t.Errorf("%s: due %d times in a minute and a half, want %d", name, due, tt.want)
+		}
+	}
+}
+
 // TestRivalIsHeardUntilItIsClear: few refusals may be chance in one minute, and are an answer in the fourth.
 func TestRivalIsHeardUntilItIsClear(t *testing.T) {
 	for _, tt := range []struct {
@@ -241,6 +268,8 @@ func TestRivalIsHeardUntilItIsClear(t *testing.T) {
 		minutes       bool          // are known
 		want          rivalState
 	}{
+		{"none of 20, for the clock was set", 10 * time.Second, 20, 0, time.Minute, false, hearing},
+		{"2 of 20, for the clock was set, minutes are known", 10 * time.Second, 20, 2, time.Second, true, hearing},
 		{"none of 200", time.Minute, 200, 0, time.Minute, false, alone},
 		{"2 of 120", time.Minute, 120, 2, time.Second, false, hearing},
 		{"4 of 120", time.Minute, 120, 4, time.Second, false, hearing},
