@@ -31,7 +31,8 @@
 // known only afterwards, and delays the next admission. Requests that hang and then use nothing are known by their
 // share of the last ones, and that part of the sum does not count. A request larger than the quota goes when nothing else is in
 // the window. A request that was sent stays counted as a request, whatever became of it. Of TokensPerDay not even
-// reservations pass the quota, in any 24 hours.
+// reservations pass the quota, in any 24 hours, but for a request that is larger than all of it: that waits for a day with
+// nothing else in it, and everything behind it.
 //
 // How reservations count against the minute is not documented, and five shapes of quota are thinkable: a bucket that
 // fills continuously, small or large; a fixed minute that takes refunds whenever they come; a fixed minute that

@@ -192,8 +192,9 @@ type history struct {
 	minutes []usedMinute
 }
 
+// A usedMinute was used in one minute of the clock.
 type usedMinute struct {
-	at time.Time
+	at time.Time // the last of it: so it counts rather for longer than for less long
 	Used
 }
 
@@ -201,13 +202,18 @@ func (h *history) add(at time.Time, u Used) {
 	if at.Before(h.from) || u == (Used{}) {
 		return
 	}
-	minute := at.Truncate(time.Minute)
-	if n := len(h.minutes); n > 0 && !minute.After(h.minutes[n-1].at) {
-		h.minutes[n-1].add(u) // also if the clock was set back
-		return
+	if n := len(h.minutes); n > 0 {
+		last := &h.minutes[n-1]
+		if minute := at.Truncate(time.Minute); !minute.After(last.at.Truncate(time.Minute)) {
+			last.add(u) // also if the clock was set back
+			if at.After(last.at) {
+				last.at = at
+			}
+			return
+		}
 	}
 	if n := len(h.minutes); n >= 2*int(historySpan/time.Minute) {
 		h.minutes = append(h.minutes[:0], h.minutes[n/2:]...)
 	}
-	h.minutes = append(h.minutes, usedMinute{minute, u})
+	h.minutes = append(h.minutes, usedMinute{at, u})
 }

@@ -40,11 +40,15 @@ func TestHistoryKeepsADay(t *testing.T) {
 	h.add(now.Add(-time.Hour), Used{Requests: 8}) // the clock was set back
 	r := &Run{p: &progress{used: h}}
 	var got []int64
-	for _, u := range r.Usage(now.Add(-2 * time.Hour)) {
-		got = append(got, u.Requests)
+	var at []time.Time
+	for t, u := range r.Usage(now.Add(-2 * time.Hour)) {
+		got, at = append(got, u.Requests), append(at, t)
 	}
 	if want := []int64{3, 12}; !slices.Equal(got, want) {
 		t.Errorf("requests by minute %v, want %v", got, want)
+	}
+	if want := []time.Time{now.Add(-time.Hour).Add(time.Second), now}; !slices.Equal(at, want) {
+		t.Errorf("last used in them at %v, want %v", at, want)
 	}
 	for i := range 10000 {
 		h.add(now.Add(time.Duration(i)*time.Minute), Used{Requests: 1})

@@ -117,15 +117,15 @@ func (r *Run) Sessions() []Session {
 	return slices.Clone(r.p.sessions)
 }
 
-// Usage yields what was used since a time, by the minute: for a limiter whose quota outlives a process. It goes
-// back a day at most.
+// Usage yields what was used since a time, by the minute of the clock and with the last time of use in it: for a limiter whose quota
+// outlives a process. It goes back a day at most. Only what rows say was used is in it.
 func (r *Run) Usage(since time.Time) iter.Seq2[time.Time, Used] {
 	r.mu.RLock()
 	minutes := slices.Clone(r.p.used.minutes)
 	r.mu.RUnlock()
 	return func(yield func(time.Time, Used) bool) {
 		for _, m := range minutes {
-			if m.at.Add(time.Minute).After(since) && !yield(m.at, m.Used) {
+			if m.at.After(since) && !yield(m.at, m.Used) {
 				return
 			}
 		}
