@@ -436,17 +436,21 @@ func (c *core) opens(now time.Time) bool {
 	return !c.heard && c.inFlight > 0 && c.verdicts.n >= firstLimit && now.Sub(c.first) < opening
 }
 
-// firstToken notes that a flight's answer has begun.
-func (c *core) firstToken(now time.Time, id, gen uint32) {
+// firstToken notes that a flight's answer has begun, and tells whether more streams may be in flight for it.
+func (c *core) firstToken(now time.Time, id, gen uint32) (room bool) {
 	if int(id) >= len(c.flights) {
-		return
+		return false
 	}
-	if f := &c.flights[id]; f.live && f.gen == gen && f.first.IsZero() {
-		c.account(now)
-		f.first, c.sign, c.heard = now, now, true
-		c.talking++
-		c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among, c.talking))
+	f := &c.flights[id]
+	if !f.live || f.gen != gen || !f.first.IsZero() {
+		return false
 	}
+	c.account(now)
+	limit, opened := c.streams.limit, c.opens(now)
+	f.first, c.sign, c.heard = now, now, true
+	c.talking++
+	c.tellStreams(now, c.streams.begun(now, f.began, float64(count(f.cost.Input)), f.among, c.talking))
+	return opened || c.streams.limit > limit
 }
 
 // recovered ends an outage.

@@ -273,8 +273,9 @@ func (p Permit) FirstToken() {
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
 	now := time.Now()
-	p.l.core.firstToken(now, p.id, p.gen)
-	p.l.pump(now) // the limit of streams may be higher now, and whoever waits for a stream has no timer
+	if p.l.core.firstToken(now, p.id, p.gen) {
+		p.l.pump(now) // whoever waits for a stream has no timer
+	}
 }
 
 // Succeed says that the request was served and what it used.

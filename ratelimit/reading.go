@@ -237,7 +237,9 @@ func (q *quota) ask(d time.Duration, r *reading, at fill, pace, each float64) fl
 	var now float64
 	switch r {
 	case &q.minute:
-		now = at.minute
+		if at.left <= minute-minuteEdge { // else it is with that of the minute before, which only a refusal may be of
+			now = at.minute
+		}
 	case &q.window:
 		now = at.window
 	case &q.flow:
