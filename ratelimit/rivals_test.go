@@ -36,6 +36,32 @@ func TestRivalsAreAskedForTogether(t *testing.T) {
 	}
 }
 
+// TestFindingTheQuotaIsNoRival: a pace that grows for minutes, since nothing is stated but too little, passes the quota by far, and what is
+// refused until it has come down says nothing of others.
+func TestFindingTheQuotaIsNoRival(t *testing.T) {
+	c := newCore(Options{Concurrency: 8, Rand: func() float64 { return 0.5 }}, epoch)
+	c.rivals.sent = 1
+	p := &c.tokenPace
+	p.x, p.cuts = 1, trusted
+	for _, tt := range []struct {
+		at, binds time.Duration // of a cut, and for how long the pace had held requests back
+		after     time.Duration
+		want      bool
+	}{
+		{10 * time.Minute, 4 * time.Minute, 30 * time.Second, true},
+		{10 * time.Minute, 4 * time.Minute, askFound - time.Second, true},
+		{10 * time.Minute, 4 * time.Minute, askFound, false},
+		{20 * time.Minute, time.Minute, time.Second, false},
+		{30 * time.Minute, 10 * time.Minute, time.Second, true},
+	} {
+		p.binds = tt.binds.Seconds()
+		p.cut(after(tt.at), 1, 1.0/minute, fill{})
+		if got := c.unsure(after(tt.at+tt.after), p); got != tt.want {
+			t.Errorf("unsure %v after a cut that followed on %v without: %v, want %v", tt.after, tt.binds, got, tt.want)
+		}
+	}
+}
+
 // TestRefusalsProveARival: so many as runners like this one cause each other never do, however long, those beside a rival do in minutes,
 // the fewer requests there are the later, and never in two: a quota that changes is refused much for once.
 func TestRefusalsProveARival(t *testing.T) {
