@@ -86,7 +86,7 @@ type pace struct {
 	binds    float64 // seconds for which this pace held requests back since the last cut
 	cuts     int
 	last     time.Time        // the last cut
-	found    time.Time        // the last that ended growth in which nothing told how much there is
+	found    time.Time        // the last that ended minutes without one: only then it was found how much there is
 	before   float64          // the rate before it
 	light    bool             // it followed a single refusal after a long time
 	anew     bool             // the rate before it says nothing of the quota: it ended the doubling, or minutes were found just then
@@ -142,7 +142,7 @@ func (p *pace) confirmed() float64 {
 // requests not counted. Where this runner is alone it is never below the quota when a service refuses, so cutting to it does
 // not collapse. Nothing lowers the pace below floor, which is positive; a request is a minute of it.
 func (p *pace) cut(now time.Time, s60, floor float64, at fill) {
-	if p.cuts == 0 || p.binds > silent {
+	if p.binds > silent {
 		p.found = now
 	}
 	p.before, p.binds, p.last = p.x, 0, now

@@ -9,7 +9,7 @@ const (
 	askEvery  = 2 * time.Minute   // of the clock, or
 	askSeldom = 12 * time.Minute  // beside a rival that is known
 	askFirst  = 150 * time.Second // before there are too many refusals of another kind
-	askFound  = 2 * time.Minute   // after it was found how much there is: a pace that was far above the quota is refused for long
+	askFound  = 90 * time.Second  // after it was found how much there is: a pace that was far above the quota is refused for long
 	askAgain  = 3 * time.Minute   // of being pressed: until then refusals tell of the way there
 	askAbout  = 40 * time.Second  // since the last refusal: what is left may be had again soon, and to stand back would be to miss it
 	restedFor = 100 * time.Second // without a refusal, and whoever caused them is gone
