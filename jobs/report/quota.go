@@ -94,11 +94,11 @@ func (q *Quota) lines(a *Attempts) []string {
 	var lines []string
 	if q.Learned != nil {
 		for _, part := range []struct {
-			value       float64
-			quota, flag string
-		}{{q.Learned.TokensPerMinute, pipeline.QuotaTokens, "--tpm"}, {q.Learned.RequestsPerMinute, pipeline.QuotaRequests, "--rpm"}} {
+			value float64
+			quota string
+		}{{q.Learned.TokensPerMinute, pipeline.QuotaTokens}, {q.Learned.RequestsPerMinute, pipeline.QuotaRequests}} {
 			if part.value > 0 {
-				lines = append(lines, fmt.Sprintf("learned: about %s %s/min%s; state it with %s", about(part.value), part.quota, a.instead(part.quota), part.flag))
+				lines = append(lines, fmt.Sprintf("learned: about %s %s/min%s", about(part.value), part.quota, a.advice(part.quota)))
 			}
 		}
 	}
@@ -109,7 +109,7 @@ func (q *Quota) lines(a *Attempts) []string {
 		}{{q.TokensPerMinute, above.TokensPerMinute, pipeline.QuotaTokens}, {q.RequestsPerMinute, above.RequestsPerMinute, pipeline.QuotaRequests}} {
 			if part.above > 0 {
 				lines = append(lines, fmt.Sprintf("stated %s %s/min, but the service refused this run more than about %s (learned)%s: others may use the rest",
-					count(int64(part.stated)), part.quota, about(part.above), a.instead(part.quota)))
+					count(int64(part.stated)), part.quota, about(part.above), named(a.instead(part.quota))))
 			}
 		}
 	}
@@ -123,6 +123,19 @@ func (q *Quota) lines(a *Attempts) []string {
 		lines = append(lines, fmt.Sprintf("input tokens were estimated %s off on average, and reservations with them", percent(q.InputError)))
 	}
 	return lines
+}
+
+// quotaFlags state a quota.
+var quotaFlags = map[string]string{pipeline.QuotaTokens: "--tpm", pipeline.QuotaRequests: "--rpm"}
+
+// advice is what to do with a quota that was learned. One that the service does not name is another in disguise, and to state it would
+// hold larger or smaller records to what was true of these.
+func (a *Attempts) advice(quota string) string {
+	other := a.instead(quota)
+	if other == "" {
+		return "; state it with " + quotaFlags[quota]
+	}
+	return fmt.Sprintf(" with records like these%s; state the quota of %s with %s", named(other), other, quotaFlags[other])
 }
 
 func (o *Oversize) text() string {

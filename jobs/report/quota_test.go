@@ -17,7 +17,7 @@ func TestQuotaThatTheServiceNames(t *testing.T) {
 		want     string
 	}{
 		"tokens":   {map[string]int64{"tokens": 7}, "learned: about 118,000 tokens/min; state it with --tpm"},
-		"requests": {map[string]int64{"requests": 7}, "learned: about 118,000 tokens/min (the service said: too many requests); state it with --tpm"},
+		"requests": {map[string]int64{"requests": 7}, "learned: about 118,000 tokens/min with records like these (the service said: too many requests); state the quota of requests with --rpm"},
 		"both":     {map[string]int64{"tokens": 1, "requests": 7}, "learned: about 118,000 tokens/min; state it with --tpm"},
 		"none":     {nil, "learned: about 118,000 tokens/min; state it with --tpm"},
 	} {

@@ -165,14 +165,22 @@ func (a *Attempts) reasons() string {
 	return ": " + strings.Join(parts, ", ")
 }
 
-// instead says which quota the service named where it is never this one; "" where it named this one too, or none.
+// instead is the quota that the service named where it is never this one; "" where it named this one too, or none.
 func (a *Attempts) instead(quota string) string {
 	for other, n := range a.ThrottledFor {
 		if other != quota && n > 0 && a.ThrottledFor[quota] == 0 {
-			return fmt.Sprintf(" (the service said: too many %s)", other)
+			return other
 		}
 	}
 	return ""
+}
+
+// named says that the service named another quota than the one that was learned.
+func named(other string) string {
+	if other == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (the service said: too many %s)", other)
 }
 
 // sharesText names shares of the time. q is what was known of the quotas; nil for nothing.
