@@ -34,6 +34,9 @@ const (
 	lockWait = 5 * time.Second // far longer than any writer takes
 	maxSize  = 1 << 20         // bytes; far more than maxKept entries take
 	maxKept  = 256             // entries; the oldest go first
+
+	leastRate = 0.01 // a minute
+	mostRate  = 1e12
 )
 
 // Dir is the folder for what is remembered, by the XDG base directory specification
@@ -67,8 +70,11 @@ type Entry struct {
 func (e *Entry) counts(now time.Time) bool {
 	l := &e.Learned
 	return now.Sub(e.At) < MaxAge && e.At.Sub(now) < time.Hour && // clocks are set now and then
-		l.TokensPerMinute >= 0 && l.RequestsPerMinute >= 0 && l.Concurrency >= 0 && *l != ratelimit.Learned{}
+		thinkable(l.TokensPerMinute) && thinkable(l.RequestsPerMinute) && thinkable(float64(l.Concurrency)) && *l != ratelimit.Learned{}
 }
+
+// thinkable says whether a quota may be so much, or is not known. What is far off was written by hand, and would only cost time.
+func thinkable(x float64) bool { return x == 0 || x >= leastRate && x <= mostRate }
 
 // after is what to keep where earlier was kept until now. A run that found out nothing of a quota does not contradict who did; but
 // what it takes over is no younger for it, and neither is a Strict that it may have from there.

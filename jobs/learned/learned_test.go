@@ -169,7 +169,7 @@ func TestDamageIsIgnoredAndReplaced(t *testing.T) {
 }
 
 func TestValuesThatCannotBeDoNotCount(t *testing.T) {
-	for _, l := range []string{`"tokensPerMinute":-1`, `"requestsPerMinute":-1,"tokensPerMinute":5`, `"concurrency":-3`, `"strict":false`} {
+	for _, l := range []string{`"tokensPerMinute":-1`, `"requestsPerMinute":-1,"tokensPerMinute":5`, `"concurrency":-3`, `"tokensPerMinute":1e300`, `"tokensPerMinute":0.0001`, `"concurrency":2000000000000`, `"strict":false`} {
 		s := Store{t.TempDir()}
 		data := `{"version":1,"learned":[{"account":"0123456789ab","region":"us-east-1","model":"m","at":"2026-01-02T03:04:05Z",` + l + `}]}`
 		if err := os.WriteFile(s.path(), []byte(data), 0o600); err != nil {
