@@ -175,7 +175,10 @@ func (r *Runner) Gauges() Gauges {
 	return g
 }
 
-func (r *Runner) setMode(m Mode) { r.mode.Store(m) }
+func (r *Runner) setMode(m Mode) {
+	r.mode.Store(m)
+	r.cfg.Limiter.Out(m == Outage || m == Waking)
+}
 
 // admission is the context that tasks wait for their permit in.
 func (r *Runner) admission() context.Context { return r.gate.Load().ctx }

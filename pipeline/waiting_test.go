@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/batchrun/batchrun/ratelimit"
 )
 
 // Jobs that once waited for ever, or forgot a record while they waited. Each must end by itself with a row for
@@ -77,6 +79,28 @@ func TestWaitingJobsGoOn(t *testing.T) {
 					t.Errorf("Run() = %v with %d rows after %v, want nil and %d", err, len(s.store.rows), time.Since(start), tt.n)
 				}
 			})
+		})
+	}
+}
+
+// In an outage there is no lack of input.
+func TestOutageIsWhatHoldsTheRunUp(t *testing.T) {
+	for typ, kind := range map[string]Kind{"ServiceUnavailableException": Overload, "ModelNotReadyException": NotReady} {
+		bubble(t, func(t *testing.T) {
+			start := time.Now()
+			s := newSetup(t, 2000, 16, func(*Record, int) step {
+				if at := time.Since(start); at > 10*time.Second && at < 5*time.Minute {
+					return fails(kind, typ)
+				}
+				return step{wait: time.Second, text: "fine"}
+			})
+			if err := s.run(t.Context(), t); err != nil {
+				t.Fatal(err)
+			}
+			waited := s.cfg.Limiter.Snapshot().Waited
+			if out, idle := waited[ratelimit.BoundByOutage], waited[ratelimit.BoundByInput]; out < 4*time.Minute || out > 6*time.Minute || idle > 30*time.Second {
+				t.Errorf("%s for nearly five minutes: held up by it for %v, and by a lack of input for %v", typ, out, idle)
+			}
 		})
 	}
 }

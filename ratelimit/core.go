@@ -45,10 +45,11 @@ const (
 	byDay
 	byService
 	byStreams // of what is told only, see told
+	byOutage  // the same
 	causes
 )
 
-var causeNames = [causes]string{BoundByInput, BoundByConcurrency, BoundByRequests, BoundByTokens, BoundByDay, BoundByService, BoundByStreams}
+var causeNames = [causes]string{BoundByInput, BoundByConcurrency, BoundByRequests, BoundByTokens, BoundByDay, BoundByService, BoundByStreams, BoundByOutage}
 
 // A verdict says whether a request may go.
 type verdict struct {
@@ -115,6 +116,7 @@ type core struct {
 
 	filled [causes]time.Duration // for how long a stated quota held everything back since the last refusal
 
+	out        bool      // the caller waits for the service, see Limiter.Out
 	bound      cause     // what the head of the queue waits for
 	boundPaced bool      // see verdict
 	asOf       time.Time // waits are counted up to here
@@ -234,6 +236,8 @@ func (c *core) account(now time.Time) {
 func (c *core) told() cause {
 	allInFlight := float64(c.inFlight) >= c.streams.most
 	switch {
+	case c.bound == byInput && c.out:
+		return byOutage
 	case c.bound == byInput && allInFlight:
 		return byConcurrency
 	case c.bound == byConcurrency && !allInFlight:

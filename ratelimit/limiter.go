@@ -175,6 +175,15 @@ func (l *Limiter) Recovered(from time.Time) {
 	l.pump(now)
 }
 
+// Out says whether the caller holds everything back but for single tries, since the service as a whole does not answer. It changes nothing but what the
+// time is counted as: there would be requests to send.
+func (l *Limiter) Out(out bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.core.account(time.Now())
+	l.core.out = out
+}
+
 func (l *Limiter) permit(v verdict) Permit {
 	return Permit{l: l, id: v.id, gen: l.core.flights[v.id].gen}
 }

@@ -669,6 +669,25 @@ func TestWaitedSumsToTheAge(t *testing.T) {
 	})
 }
 
+// Time in which the caller waits for the service is no lack of requests.
+func TestOutageIsNoLackOfInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, Options{})
+		time.Sleep(time.Minute)
+		l.Out(true)
+		if s := l.Snapshot(); s.Binding != BoundByOutage {
+			t.Errorf("bound by %q in an outage", s.Binding)
+		}
+		acquire(t, l, small).Fail(Usage{})
+		time.Sleep(3 * time.Minute)
+		l.Out(false)
+		time.Sleep(time.Minute)
+		if s := l.Snapshot(); s.Waited[BoundByOutage] != 3*time.Minute || s.Waited[BoundByInput] != 2*time.Minute {
+			t.Errorf("waited %v, want 3 minutes for the service and 2 for requests", s.Waited)
+		}
+	})
+}
+
 // Everything at once, for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	l, err := New(Options{Concurrency: 8})

@@ -14,6 +14,7 @@ const (
 	BoundByTokens      = "tokens"      // tokens per minute
 	BoundByDay         = "day"         // tokens per day
 	BoundByService     = "service"     // a pause after the service refused a request
+	BoundByOutage      = "outage"      // the service answers nobody, and the caller waits for it: see [Limiter.Out]
 )
 
 // A Snapshot is the state of a [Limiter] at one moment.
@@ -55,7 +56,7 @@ type Snapshot struct {
 	// Throttled counts the permits that ended in [Permit.Throttled].
 	Throttled int64
 	// Waited says for how long each of the BoundBy constants was what held the queue, since the limiter was
-	// made. It sums to the limiter's age; BoundByInput is the time in which nobody waited and there was room for more.
+	// made. It sums to the limiter's age; BoundByInput is the time in which nobody waited, there was room for more and the service was not out.
 	Waited map[string]time.Duration
 }
 
