@@ -325,6 +325,30 @@ func TestPacesGrowByTheSame(t *testing.T) {
 	}
 }
 
+// A minute refuses once, so before the third cut, when it is not known yet what the quota is, a minute without a refusal is no reason to hurry.
+func TestFirstGrowthWaitsForAMinute(t *testing.T) {
+	const request = 1.0 / minute
+	step := func(cuts int, binds float64) float64 {
+		p := newPace(0, minute*8)
+		p.cuts, p.x, p.binds = cuts, 8, binds
+		return p.step(time.Second, false, request)
+	}
+	even := step(trusted, 0)
+	for _, tt := range []struct {
+		cuts   int
+		binds  float64
+		faster bool
+	}{
+		{trusted - 1, minute, false},
+		{trusted - 1, overdue * minute, true},
+		{trusted, minute, true},
+	} {
+		if got := step(tt.cuts, tt.binds); (got > even) != tt.faster {
+			t.Errorf("after %d cuts and %v s a second adds %v, and %v just after a cut; want faster: %v", tt.cuts, tt.binds, got, even, tt.faster)
+		}
+	}
+}
+
 // A refusal among admissions may be answered sooner after the last cut than many in a row, which tell of the same window for longer.
 func TestCutAmongAdmissionsMayComeSooner(t *testing.T) {
 	for since, want := range map[time.Duration]bool{cutAmong - time.Second: false, cutAmong + time.Second: true} {

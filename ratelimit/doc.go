@@ -66,7 +66,7 @@
 // else uses it. It is cut at most every 19 s, or 15 s where refusals come among admissions, to no less than 0.7 of what it
 // was, unless it has just been found that the quota is one of minutes, and not at all if nothing was admitted since. In
 // between, it grows, but only while it is what holds requests back, and to 1.35 times what was admitted in the last 60 s at
-// most; when it should have been refused again, ever faster, and after two minutes it doubles every 20 s
+// most; when it should have been refused again (after 45 s, or 62 s until the third cut, for an unknown minute refuses but once), ever faster, and after two minutes it doubles every 20 s
 // without such a ceiling, since no window would have been silent so long.
 //
 // It is cut to 0.905, of few requests to 0.87 (pace.go), and grows by 11 % a minute at twenty requests a second, by 44 % at five: by

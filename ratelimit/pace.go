@@ -17,7 +17,8 @@ const (
 	swiftest  = 0.012 // of a pace, the most that it grows by in a second at first,
 	swiftFew  = 0.008 // and where there are few requests, of which each refusal is much, until so many cuts:
 	firstCuts = 8     // who is alone knows the quota by then;
-	steadyFor = 45    // seconds without a cut after which it grows faster and faster, or
+	steadyFor = 45    // seconds without a cut after which it grows faster and faster,
+	patiently = 62    // or these until the third: a quota of fixed minutes refuses no sooner, and it may be one, or
 	overdue   = 1.2   // times those that it takes to grow back by what was cut, if that is longer
 	doubles   = 9     // seconds in which it doubles until the second cut, where nothing is stated,
 	tells     = 6     // requests admitted a minute, or more: a cut with fewer tells nothing of the quota, and that goes on;
@@ -320,7 +321,11 @@ func (p *pace) step(d time.Duration, stated bool, floor float64) float64 {
 		growth = min(most, growth)
 		growth = max(growth, min(growth*p.rise, riseSwiftest))
 	}
-	late := p.binds / max(steadyFor, overdue*(1-p.keeps())/growth)
+	steady := float64(steadyFor)
+	if p.cuts < trusted {
+		steady = patiently
+	}
+	late := p.binds / max(steady, overdue*(1-p.keeps())/growth)
 	return growth * max(1, late*late) * p.x * d.Seconds()
 }
 

@@ -212,6 +212,18 @@ func TestKnownQuotaIsAskedForMore(t *testing.T) {
 	}
 }
 
+// In its first second a minute is read with the one before, since a refusal may be of either. That both hold more than one is nothing new.
+func TestMinuteThatBeginsShowsNoMore(t *testing.T) {
+	const rate, each = 14_000, 700
+	for left, want := range map[float64]bool{minute - minuteEdge/2.0: false, minute - 2*minuteEdge: true} {
+		q := quota{tides: true, minute: reading{rate: rate, agreed: 5, sure: true}}
+		q.ask(time.Second, &q.minute, fill{minute: 1.1 * rate, left: left}, rate, each)
+		if q.more != want {
+			t.Errorf("with %v s left: more %v, want %v", left, q.more, want)
+		}
+	}
+}
+
 // What would show that there is more is one or two requests: of a quota of few requests that is much, and it is asked for all the same.
 func TestQuotaOfFewRequestsThatRisesIsNoticed(t *testing.T) {
 	even := plainJob
