@@ -116,7 +116,7 @@ func mendJob(err error, again string) string {
 // hintOf is what an error says is to be done, otherwise where it says nothing.
 func hintOf(err error, otherwise string) string {
 	var h interface{ Hint() string }
-	if errors.As(err, &h) {
+	if errors.As(err, &h) && h.Hint() != "" {
 		return h.Hint()
 	}
 	return otherwise

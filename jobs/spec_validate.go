@@ -43,6 +43,18 @@ func (e *SpecError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Hint is what to do where records were given in the place of a job file; "" for any other fault.
+func (e *SpecError) Hint() string {
+	for _, f := range e.Faults {
+		for _, records := range []string{".jsonl", ".jsonl.gz", ".jsonl.zst"} {
+			if strings.HasSuffix(f.File, records) {
+				return "a job file is YAML; records are read with -i " + f.File
+			}
+		}
+	}
+	return ""
+}
+
 // Validate checks a whole job, after flags and job file have been merged. It looks at no file; its error is a
 // *[SpecError] with all faults.
 func (s *Spec) Validate() error {
