@@ -46,7 +46,7 @@ type minutes struct {
 	again  time.Duration // and when the first of them was
 
 	known  bool
-	phase  time.Duration // of the epoch's minute, at which the quota's begin
+	phase  time.Duration // after the epoch's minutes, at which the quota's begin; below 0 it is before them
 	index  int64         // of the minute that goes on
 	full   int64         // the last one that was waited out
 	used   float64       // tokens taken in it and not given back
@@ -80,6 +80,11 @@ func wrap(d time.Duration) time.Duration {
 	return d
 }
 
+// nearest brings a time between two phases to the shortest way from one to the other.
+func nearest(d time.Duration) time.Duration {
+	return wrap(d+time.Minute/2) - time.Minute/2
+}
+
 // take books tokens, or gives them back where they are negative.
 func (m *minutes) take(now time.Time, tokens float64) {
 	m.turn(now)
@@ -93,13 +98,18 @@ func (m *minutes) turn(now time.Time) {
 	if !m.known {
 		return
 	}
-	if i := int64((now.Sub(m.epoch) - m.phase + time.Minute) / time.Minute); i != m.index {
-		m.before = 0
-		if i == m.index+1 {
-			m.before = m.used
-		}
-		m.index, m.used, m.vain = i, 0, 0
+	i := int64((now.Sub(m.epoch) - m.phase + time.Minute) / time.Minute)
+	switch i {
+	case m.index:
+		return
+	case m.index + 1:
+		m.before, m.used = m.used, 0
+	case m.index - 1: // minutes begin later than it seemed, and this is the one before
+		m.before, m.used = 0, m.before+m.used
+	default:
+		m.before, m.used = 0, 0
 	}
+	m.index, m.vain = i, 0
 }
 
 // left tells how many seconds of the minute are left.
@@ -185,10 +195,11 @@ func (m *minutes) learn(now time.Time, few bool) {
 			early, late = max(early, -off), min(late, s.until-s.after-off)
 		}
 	}
-	m.phase = wrap(phase + (early+late)/2)
+	phase = wrap(phase + (early+late)/2)
 	if !m.known {
-		m.known, m.index, m.full = true, -1, -2
+		m.known, m.index, m.full, m.phase = true, -1, -2, phase
 	}
+	m.phase += nearest(phase - m.phase) // not into the epoch's minute: all that go on would change their numbers
 	m.turn(now)
 }
 

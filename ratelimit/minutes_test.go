@@ -224,6 +224,55 @@ func TestMinutesThatBeginJustAfterTheyShould(t *testing.T) {
 	}
 }
 
+// What a minute holds is known still when it is found out better when it began, on whichever side of the epoch's minute that is.
+func TestMinutesKeepTheirBookWhenTheirBeginningMoves(t *testing.T) {
+	at := func(s float64) time.Duration { return seconds(s) }
+	for name, tt := range map[string]struct {
+		seen  spell   // four times,
+		then  spell   // and the one after them
+		phase float64 // of the epoch's minutes, at which they begin then
+		now   float64
+		used  float64 // in the minute that goes on then, of 1 token taken in each of its seconds and of those before
+	}{
+		"back":                      {spell{at(42.8), at(43.8)}, spell{at(42.5), at(43.2)}, 43, 330, 46},
+		"on":                        {spell{at(42.2), at(43)}, spell{at(42.8), at(43.6)}, 42.9, 330, 47},
+		"back over the full minute": {spell{at(59.9), at(61)}, spell{at(59.5), at(60)}, 59.95, 330, 29},
+		"on over the full minute":   {spell{at(59), at(60.4)}, spell{at(60), at(60.6)}, 0.2, 330, 30},
+		"not begun yet":             {spell{at(38), at(44)}, spell{at(42), at(43)}, 42.5, 282, 61},
+	} {
+		t.Run(name, func(t *testing.T) {
+			epoch := time.Unix(1_800_000_017, 0)
+			m := minutes{epoch: epoch}
+			seen := func(s spell) {
+				s.after, s.until = s.after+time.Duration(m.n)*time.Minute, s.until+time.Duration(m.n)*time.Minute
+				m.spells[m.n%minuteSpells] = s
+				m.n++
+			}
+			for range 4 {
+				seen(tt.seen)
+			}
+			now := epoch.Add(at(tt.now))
+			m.learn(epoch.Add(at(200)), false)
+			for s := 201.0; s < tt.now; s++ {
+				m.take(epoch.Add(at(s)), 1)
+			}
+			m.turn(now)
+			seen(tt.then)
+			m.learn(now, false)
+			if off := nearest(m.phase - at(tt.phase)); !m.known || off.Abs() > 50*time.Millisecond {
+				t.Fatalf("known: %v, minutes begin at %v, want %v s", m.known, m.phase, tt.phase)
+			}
+			if m.used != tt.used {
+				t.Errorf("%v tokens are used of the minute, want %v", m.used, tt.used)
+			}
+			number := m.index
+			if m.turn(now); m.index != number {
+				t.Errorf("minute %d is %d now", number, m.index)
+			}
+		})
+	}
+}
+
 // All that share a quota see how early its minutes are used up, so growth may go by it; a minute that was not used up says nothing.
 func TestGrowthGoesByHowEarlyMinutesAreUsedUp(t *testing.T) {
 	const request = 100.0 / minute // a minute of one request, in tokens a second
