@@ -236,6 +236,9 @@ func (m *minutes) deny(now time.Time) {
 	}
 }
 
+// lasted says that the last spell went on until a minute began: what refused was used up.
+func (m *minutes) lasted() bool { return m.n == 0 || m.spells[(m.n-1)%minuteSpells].covers(m.phase) }
+
 // spent says that the minute that goes on was refused more before.
 func (m *minutes) spent() bool { return m.known && m.full == m.index }
 

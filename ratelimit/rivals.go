@@ -308,7 +308,7 @@ func (c *core) exhausts(now time.Time) {
 	}
 	r.sound++
 	r.rushed = r.rushed || p.early >= rivalEarly
-	if p.early < rivalEarly || r.early > 0 && !again || p.minute.agreed > 0 || p.exact() != nil {
+	if p.early < rivalEarly || r.early > 0 && !(again && m.lasted()) || p.minute.agreed > 0 || p.exact() != nil {
 		r.early = max(0, r.early-1)
 		return
 	}

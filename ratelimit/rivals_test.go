@@ -193,22 +193,26 @@ func knowsMinutes() *core {
 	return c
 }
 
-// TestMinuteThatWasNotWatched: whoever sends little and is refused late in a minute does not know that there was something left until then.
+// TestMinuteThatWasNotWatched: whoever sends little and is refused late in a minute does not know that there was something left until then. And
+// a minute that goes on after a refusal was not used up.
 func TestMinuteThatWasNotWatched(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		sent  float64 // second of the minute in which the last request was admitted
 		first float64 // and in which the next was refused
+		spell spell   // of the minute before
 		want  int
 	}{
-		{"used up early", 20, 25, 3},
-		{"used up late", 48, 55, 1},
-		{"who knows when", 20, 55, 2},
+		{"used up early", 20, 25, spell{59 * time.Second, 61 * time.Second}, 3},
+		{"used up late", 48, 55, spell{59 * time.Second, 61 * time.Second}, 1},
+		{"who knows when", 20, 55, spell{59 * time.Second, 61 * time.Second}, 2},
+		{"used up early after one that went on, so that was not used up", 20, 25, spell{24 * time.Second, 25 * time.Second}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := knowsMinutes()
 			c.minutes.turn(after(59 * time.Second))
 			c.rivals.early, c.rivals.spent = 2, c.minutes.index
+			c.minutes.spells[0], c.minutes.n = tt.spell, 1
 			c.minute.advance(after(60*time.Second + seconds(tt.sent)))
 			c.minute.add(c.minute.cur, slot{sent: 1, accepted: 1})
 			now := after(60*time.Second + seconds(tt.first))
