@@ -28,6 +28,7 @@ const (
 	keepsWindow = 0.997 // of a window that slides may be full
 	askEach     = 200   // requests without a refusal, or
 	askAfter    = 180   // seconds held back, and it is asked for more,
+	askUneven   = 0.2   // sooner or later by up to this part of it: refusals every two minutes would seem to be those of minutes that end,
 	askMore     = 0.015 // by this share, or a request, more than what would show it:
 	isMore      = 0.015 // so much admitted above what is known,
 	isMoreOf    = 2     // and so many requests, since a reading is no finer than a request
@@ -35,7 +36,8 @@ const (
 	askFastest  = 1.3 // times a minute's quota, or what is asked for, is the fastest pace that this takes
 	moreDoubles = 20  // seconds in which the pace doubles where there is more
 
-	// Refused with less than this of a window used, or with more than this many requests left in a bucket: somebody else did it.
+	// Refused with a request and more than this less of a window used, or with more than so many requests left in a bucket, and by more than what
+	// readings of it may differ: somebody else did it.
 	foreignMinute = 0.98
 	foreignWindow = 0.993
 	foreignFlow   = 2
@@ -101,6 +103,7 @@ type quota struct {
 	tides                bool // its minutes are known
 	emptied              fill // at the last refusal
 
+	asks   int     // times that it asked for more
 	quiet  float64 // seconds held back since a refusal, and of those
 	asking float64 // so many in which it asked for more than is known of,
 	most   float64 // which is up to so many tokens a second
@@ -181,11 +184,12 @@ func (q *quota) flowed(at fill, requests float64) {
 func (q *quota) foreign(r *reading, at fill) bool {
 	switch {
 	case r == &q.minute:
-		return at.minute < foreignMinute*r.rate
+		return at.minute < foreignMinute*r.rate-at.held/minute
 	case r == &q.window:
-		return at.window < foreignWindow*r.rate
+		return at.window < foreignWindow*r.rate-at.held/minute
 	}
-	return r.rate*(at.at-q.emptied.at)-(at.total-q.emptied.total) > foreignFlow*at.held
+	flowed := r.rate * (at.at - q.emptied.at)
+	return flowed-(at.total-q.emptied.total) > foreignFlow*at.held+flowTies*flowed
 }
 
 // unasked says that the second refusal in a row came without having asked for more. A quota that is known is not used up then.
@@ -213,8 +217,17 @@ func (q *quota) doubt() {
 
 // rest asks for no more until enough requests were not refused.
 func (q *quota) rest() {
-	q.asked = q.asked || q.asking > 0
+	if q.asking > 0 {
+		q.asked = true
+		q.asks++
+	}
 	q.quiet, q.asking = 0, 0
+}
+
+// patience is what the time until it asks is multiplied with. Multiples of the golden ratio spread it evenly, however often it has asked.
+func (q *quota) patience() float64 {
+	_, part := math.Modf(float64(q.asks+1) * math.Phi)
+	return 1 + askUneven*(2*part-1)
 }
 
 // limit is how many tokens a second the last 60 s may hold.
@@ -230,7 +243,7 @@ func (q *quota) limit() float64 {
 func (q *quota) ask(d time.Duration, r *reading, at fill, pace, each float64) float64 {
 	past := (1+isMore)*r.rate + isMoreOf*each/minute
 	q.most = past + max(askMore*r.rate, each/minute)
-	if q.quiet += d.Seconds(); q.quiet*pace/each > askEach || q.quiet > askAfter {
+	if q.quiet += d.Seconds(); q.quiet > q.patience()*min(askAfter, askEach*each/pace) {
 		q.asking += d.Seconds()
 	}
 	q.asked = false

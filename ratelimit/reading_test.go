@@ -98,6 +98,9 @@ func TestQuotaIsDoubtedWhereOthersUseIt(t *testing.T) {
 		{"window, full", quota{window: sure}, full, true},
 		{"window, not", quota{window: sure}, fill{window: 99, total: 6000, at: 60}, false},
 		{"bucket, empty", quota{flow: sure, emptied: fill{at: 1, total: 100}}, full, true},
+		{"window, all but a request of the few that it holds", quota{window: sure}, fill{window: 98.5, total: 6000, at: 60, held: 60}, true},
+		{"minute, all but a request of the few that it holds", quota{minute: sure, tides: true}, fill{minute: 92, window: 100, at: 60, held: 600}, true},
+		{"bucket, empty by as much as readings differ", quota{flow: sure, emptied: fill{at: 1, total: 100}}, fill{window: 99, total: 59800, at: 601, held: 100}, true},
 		{"bucket, not", quota{flow: sure, emptied: fill{at: 1, total: 100}}, fill{window: 99, total: 5700, at: 60, held: 100}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -174,6 +177,36 @@ func TestForeignRefusalIsNotExpected(t *testing.T) {
 		got := c.expected(now, &flight{began: now, fill: fill{window: held, at: 19}})
 		if known := p.exact() != nil; got != want || known != want || (p.cuts == 6) != want {
 			t.Errorf("refused with %v of 1000: expected %v, known %v, %d cuts", held, got, known, p.cuts)
+		}
+	}
+}
+
+// A quota of few requests is asked for more every two minutes or so, but not at the same second of them: that would look like minutes that end.
+func TestAsksAtNoSecondOfTheMinute(t *testing.T) {
+	const rate, each = 200.0, 100.0
+	var asked []float64
+	q, last := quota{window: reading{rate: rate, sure: true}}, 0
+	for s := range 3600 {
+		q.ask(time.Second, &q.window, fill{window: 0.997 * rate}, rate, each)
+		if q.asking > 20 { // and is refused
+			if last > 0 && (s-last < 80+20 || s-last > 120+21) {
+				t.Errorf("asked and refused %d s after the last time, want 200 requests, give or take a fifth, and 20 s", s-last)
+			}
+			asked, last = append(asked, float64(s)), s
+			q.rest()
+		}
+	}
+	if len(asked) < 25 || len(asked) > 35 {
+		t.Errorf("asked %d times in an hour, want about 30", len(asked))
+	}
+	for i := range len(asked) - 2 {
+		early, late := 0.0, 0.0
+		for _, s := range asked[i+1 : i+3] {
+			off := math.Remainder(s-asked[i], minute)
+			early, late = min(early, off), max(late, off)
+		}
+		if late-early < 3 {
+			t.Errorf("three times in a row at the same second of the minute: %v", asked[i:i+3])
 		}
 	}
 }
