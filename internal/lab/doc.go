@@ -62,7 +62,8 @@
 //     the full minute may pass it.
 //   - throttled: refused calls by all calls, from the very first on. The line of a run also tells them from the first stretch on. The
 //     calls of a stranger do not count.
-//   - worst minute: the same for each minute with at least 20 calls, from the first stretch on, so without the cold start.
+//   - worst minute: the same for each minute with at least 20 calls, from the first stretch on, so without the cold start; the last is the one
+//     that ends with the job.
 //   - Jain's index: over the tokens of ours, in 20 minutes that begin 5 minutes after the last one joined.
 //   - stranger: its tokens in those 20 minutes, as a part of an equal share. Least of ours: the same.
 //   - attempts: calls that were not refused by calls that were answered, of those that arrived in the quarter of an hour in

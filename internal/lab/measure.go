@@ -92,11 +92,16 @@ func refusedShare(calls []Call) float64 {
 	return float64(count(calls, Refused)) / float64(max(1, len(calls)))
 }
 
-// worstMinute is the largest share of refused calls in any minute from a moment on with at least 20 calls.
+// worstMinute is the largest share of refused calls in any minute from a moment on with at least 20 calls. What is left of the last minute is
+// judged with what was before it: in part of one, one refusal of few calls would be a storm.
 func worstMinute(calls []Call, from time.Duration) float64 {
 	worst := 0.0
-	for ; len(calls) > 0 && from <= calls[len(calls)-1].At; from += time.Minute {
-		if in := arrived(calls, Span{from, from + time.Minute}); len(in) >= 20 {
+	if len(calls) == 0 {
+		return worst
+	}
+	for at, end := from, calls[len(calls)-1].At; at <= end; at += time.Minute {
+		to := min(at+time.Minute, end+1)
+		if in := arrived(calls, Span{max(from, to-time.Minute), to}); len(in) >= 20 {
 			worst = max(worst, refusedShare(in))
 		}
 	}

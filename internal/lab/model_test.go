@@ -222,6 +222,13 @@ func TestMeasures(t *testing.T) {
 	check("refused", refusedShare(calls), 1.0/6)
 	check("worst minute", worstMinute(calls, 0), 1.0/6)
 	check("worst minute from 30 s on", worstMinute(calls, at(30)), 1.0/3)
+	late := slices.Clone(calls) // 25 more calls of the minute after, one of them refused
+	for i := range 25 {
+		late = append(late, Call{At: at(60 + float64(i)), Fate: Answered})
+	}
+	late[70].Fate = Refused
+	check("worst minute, with one that is not over", worstMinute(late, 0), 11.0/60)
+	check("worst minute of less than one", worstMinute(late[50:], at(50)), 1.0/35)
 	check("attempts", attemptsPerAnswer(append(slices.Clone(calls), Call{Fate: Failed, At: at(60)})), 51.0/50)
 	check("answered twice", float64(answeredTwice(calls)), 49) // all are of record 0
 	check("in flight", inFlight(calls, Span{at(10), at(20)}), 2)
