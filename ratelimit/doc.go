@@ -54,7 +54,8 @@
 // quota looks the same. Who has been admitted with the strict sum past the quota for 70 s on end is not on such a service,
 // whatever it refuses, for either of the two is not past it once in a minute: where max_tokens is far above the output, a fixed
 // minute that takes refunds refuses now and then as it ends, and up to six such refusals in five minutes are only held
-// for. A refusal while the strict sum is not full has another reason, and cuts the pace.
+// for. So are as many where the strict sum is a bound, and full: what has just left its window took longer on its way to the service than
+// what was refused. A refusal while the strict sum is not full has another reason, and cuts the pace.
 //
 // Inside these bounds requests are spread evenly: a pacer lets them go at 0.995 of the quota in tokens they are
 // *expected to settle at*, learned from those that ended, and starts with nothing saved.

@@ -19,7 +19,7 @@ const (
 
 	// A strict minute ends with no more than the quota in the ledger, and what it refused is tried again soon.
 	pastFor   = 70 * time.Second
-	strayMost = 6 // refusals in falsifyFor that have another reason are those of a minute's edge
+	strayMost = 6 // refusals in falsifyFor that have another reason are those of a minute's edge, or of what differs on the way to the service
 )
 
 // A gate is what the service's accounting of a stated quota of tokens is taken to be. A service that gives back at
@@ -44,7 +44,7 @@ type gate struct {
 	lasts    time.Duration // how long strict lasts this time
 	past     time.Time     // since when whatever went found the ledger past the quota; zero: the last did not
 	refusals tally         // that only the strict accounting explains
-	strays   tally         // that neither does
+	strays   tally         // that neither does, or that strict comes short by
 }
 
 // A tally counts what happens within falsifyFor of its first.

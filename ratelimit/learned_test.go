@@ -194,6 +194,28 @@ func TestRefusalsNowAndThenDoNotMakeAServiceStrict(t *testing.T) {
 	}
 }
 
+// A full window that refuses a request now and then, as it may when what has left it took longer on its way to the service, says nothing of the
+// pace. One that goes on doing so holds less than was stated.
+func TestRefusalsOfAFullWindowNowAndThenCutNothing(t *testing.T) {
+	const tpm = 600_000
+	play := func(seed uint64, svc service) (*simulation, float64) {
+		s := simulate(Options{TokensPerMinute: tpm, Concurrency: 400, Start: Learned{Strict: true}}, svc, tenfold, seed)
+		s.run(time.Minute)
+		used, _ := s.measure(strictFirst-2*time.Minute, tpm)
+		return s, used
+	}
+	for seed := range uint64(3) {
+		_, most := play(seed, shapes["sliding window"](tpm))
+		s, used := play(seed, &edge{service: shapes["sliding window"](tpm), every: 80 * time.Second})
+		if s.core.tokenPace.cuts > 0 || used < 0.995*most || s.refused < 5 {
+			t.Errorf("seed %d: %d cuts, %d refused, used %.2f%%; want no cut, a refusal every 80 s, nearly %.2f%%", seed, s.core.tokenPace.cuts, s.refused, 100*used, 100*most)
+		}
+		if s, _ := play(seed, &edge{service: shapes["sliding window"](tpm), every: 20 * time.Second}); s.core.tokenPace.cuts == 0 {
+			t.Errorf("seed %d: no cut after %d refusals, one every 20 s", seed, s.refused)
+		}
+	}
+}
+
 func TestMayBeMore(t *testing.T) {
 	const tpm = 840_000
 	for name, tt := range map[string]struct {

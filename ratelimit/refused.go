@@ -75,6 +75,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 			c.tell(now, ControlService, "strict", 0, 1, "refused with a full minute: what is reserved counts for a minute")
 		}
 	case falsifies && c.gate.strayed(now) && !exhausted:
+	case c.brimful(&f) && c.gate.strays.count(now) <= strayMost && !exhausted:
 	case exhausted:
 		c.learnExhausted(now, &f)
 	case !c.learnSporadic(now, &f) && !c.seldom(now):
@@ -190,6 +191,12 @@ func (c *core) seldom(now time.Time) bool {
 // refused as well.
 func (c *core) falsifies(now time.Time, f *flight) bool {
 	return c.tpm > 0 && !c.gate.strict && !c.tokenPace.learned() && c.minute.sum.held+f.held >= fullLedger*c.tpm && c.noise.known(now) == 0
+}
+
+// brimful says that the strict accounting held all that it may at a refusal: what was sent a minute ago took longer on its way to the
+// service than the request that was refused, and that says nothing of the pace.
+func (c *core) brimful(f *flight) bool {
+	return c.tpm > 0 && c.gate.strict && !c.tokenPace.learned() && c.minute.sum.held+f.held >= fullLedger*c.tpm
 }
 
 // cutPace is the pace that was cut last.
