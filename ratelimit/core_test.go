@@ -581,6 +581,42 @@ func TestFirstPaceCountsOnlyWhatWasAdmitted(t *testing.T) {
 	}
 }
 
+// While a trial of a lower pace goes on, refusals are not held for, or it would not tell. Where requests are few each refusal is much, so there
+// they are, unless they come whatever the pace.
+func TestFewRequestsAreHeldOnTrial(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		perSecond float64
+		noise     bool
+		want      bool
+	}{
+		{"many", 20, false, false},
+		{"few", 2, false, true},
+		{"few, and refused at any pace", 2, true, false},
+	} {
+		c, admit := start(t, Options{})
+		now := 2 * time.Minute
+		c.first = epoch
+		c.minute.advance(after(now))
+		c.minute.add(c.minute.cur-20, slot{sent: 60 * tt.perSecond, accepted: 54 * tt.perSecond, use: 54 * tt.perSecond * 200, heads: 6 * tt.perSecond})
+		p := &c.tokenPace
+		p.x, p.cuts, p.last, p.ceilings[0] = 200*tt.perSecond, trusted, after(now-cutEvery-time.Second), 220*tt.perSecond
+		c.tokenFloor, c.verdicts.n, c.verdicts.calm = 200.0/minute, 1000, 10
+		c.noise = noise{open: true, began: p.last, from: 980, before: 0.1}
+		if tt.noise {
+			c.noise = noise{share: 0.1, until: after(now + time.Minute), lasts: time.Minute}
+		}
+		id, gen := admit(now, small)
+		c.throttled(after(now+25*time.Millisecond), id, gen, false)
+		if p.cuts != trusted {
+			t.Errorf("%s: cut, want the trial to go on", tt.name)
+		}
+		if got := !c.service.ready(after(now+30*time.Millisecond), 0).Equal(after(now + 30*time.Millisecond)); got != tt.want {
+			t.Errorf("%s: held back after the refusal: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestPredictionsComeFromWhatWasServed(t *testing.T) {
 	c, admit := start(t, Options{})
 	for i := range 1000 {

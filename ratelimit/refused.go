@@ -78,7 +78,7 @@ func (c *core) throttled(now time.Time, id, gen uint32, day bool) {
 	case c.brimful(&f) && c.gate.strays.count(now) <= strayMost && !exhausted:
 	case exhausted:
 		c.learnExhausted(now, &f)
-	case !c.learnSporadic(now, &f) && !c.seldom(now):
+	case !c.learnSporadic(now, &f) && !c.seldom(now) && !c.spares(now):
 		return
 	}
 	c.hold(now, &f, exhausted, earn)
@@ -186,6 +186,10 @@ func (c *core) seldom(now time.Time) bool {
 	sent, refused := c.since(now.Add(-minute * time.Second))
 	return c.grown(now) && refused <= max(seldomMost, seldomShare*sent) && !c.noise.lately(now)
 }
+
+// spares says that a refusal is much of what is sent, so that the moment that a request takes is better waited for, unless refusals are
+// known to come whatever the pace.
+func (c *core) spares(now time.Time) bool { return c.few(now) && !c.noise.lately(now) }
 
 // falsifies says that a refusal speaks against the accounting that a stated quota is taken to have: the strictest would have
 // refused as well.
