@@ -146,11 +146,11 @@ func TestStreamsBeginWithWhatWasLearned(t *testing.T) {
 		}
 	}
 	s := newCrowd(model{slots: 64}, Options{Concurrency: 256}, 1)
-	if got := s.core.learned(epoch).Concurrency; got != 0 {
+	if got := s.core.learned().Concurrency; got != 0 {
 		t.Errorf("learned %d streams of nothing, want 0", got)
 	}
 	s.run(10 * time.Minute)
-	if got := s.core.learned(s.wall()).Concurrency; got < 62 || got > 67 {
+	if got := s.core.learned().Concurrency; got < 62 || got > 67 {
 		t.Errorf("learned %d streams of a service with 64 slots", got)
 	}
 	for i, d := range s.told {

@@ -471,7 +471,7 @@ func (c *core) tellStreams(now time.Time, s step) {
 }
 
 // learned is what is worth keeping.
-func (c *core) learned(time.Time) Learned {
+func (c *core) learned() Learned {
 	return Learned{
 		TokensPerMinute:   minute * c.tokenPace.confirmed(),
 		RequestsPerMinute: minute * c.requestPace.confirmed(),

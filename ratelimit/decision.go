@@ -61,5 +61,5 @@ type Learned struct {
 func (l *Limiter) Learned() Learned {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.core.learned(time.Now())
+	return l.core.learned()
 }

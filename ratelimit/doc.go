@@ -86,7 +86,7 @@
 // and the one that is made in the way in which the service counts is the same to a fraction of a percent, refusal for refusal.
 // Where one of eight requests a minute or more agrees with itself three times (twice for minutes) it is believed, and tells shape, size, and that nobody else is
 // there. From then on 0.995 of it is used; a sliding window is kept 0.997 full and refuses nothing by itself; and after every 200
-// requests, or three minutes, a little more is asked for, up to 3 % or a few requests. If more than 1.5 % is admitted the quota has grown, and the pace doubles every
+// requests, or three minutes, give or take a fifth, a little more is asked for, up to 3 % or a few requests. If more than 1.5 % is admitted the quota has grown, and the pace doubles every
 // 20 s until the next refusal, which reads it again. A refusal with less than what is known, or a second one without having
 // asked, is of a quota that has fallen or is shared: then nothing is known, and the pace is cut like any other.
 //

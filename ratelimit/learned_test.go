@@ -113,7 +113,7 @@ func TestAccountingIsTold(t *testing.T) {
 					start := time.Unix(1_800_000_000+17*int64(seed), 0)
 					s := simulateAt(Options{TokensPerMinute: tt.tpm, Concurrency: 400}, shapes[shape](tt.tpm), tt.job, seed, start)
 					s.run(tt.lasts)
-					l := s.core.learned(s.now)
+					l := s.core.learned()
 					if l.Strict != strict || l.TokensPerMinute != 0 {
 						t.Errorf("seed %d: learned %+v, want strict %v and no pace", seed, l, strict)
 					}
@@ -137,7 +137,7 @@ func TestWhatWasToldOfTheAccountingHolds(t *testing.T) {
 	for shape, svc := range shapes {
 		s := simulate(Options{TokensPerMinute: 600_000, Concurrency: 400}, svc(600_000), tenfold, 1)
 		s.run(5 * time.Minute)
-		again := simulate(Options{TokensPerMinute: 600_000, Concurrency: 400, Start: s.core.learned(s.now)}, svc(600_000), tenfold, 1)
+		again := simulate(Options{TokensPerMinute: 600_000, Concurrency: 400, Start: s.core.learned()}, svc(600_000), tenfold, 1)
 		if again.run(5 * time.Minute); again.refused != 0 {
 			t.Errorf("%s: %d refused, want none; %d before", shape, again.refused, s.refused)
 		}
@@ -188,7 +188,7 @@ func TestRefusalsNowAndThenDoNotMakeAServiceStrict(t *testing.T) {
 		s := simulate(Options{TokensPerMinute: tpm, Concurrency: 400}, &edge{service: shapes["bucket of 60 s"](tpm), every: 100 * time.Second}, tenfold, seed)
 		s.run(time.Minute)
 		used, _ := s.measure(20*time.Minute, tpm)
-		if l := s.core.learned(s.now); l.Strict || used < 0.96 || s.refused < 10 {
+		if l := s.core.learned(); l.Strict || used < 0.96 || s.refused < 10 {
 			t.Errorf("seed %d: strict %v, used %.1f%%, %d refused; want not strict, 98%%, a dozen", seed, l.Strict, 100*used, s.refused)
 		}
 	}
@@ -254,14 +254,14 @@ func TestLearnedIsConfirmedByRefusals(t *testing.T) {
 	const tpm = 840_000
 	s := simulate(Options{Concurrency: 400}, &bucketService{tpm: tpm, seconds: 10}, plainJob, 1)
 	s.run(20 * time.Second)
-	if l := s.core.learned(s.now); l != (Learned{}) {
+	if l := s.core.learned(); l != (Learned{}) {
 		t.Errorf("learned %+v in 20 s, want nothing yet", l)
 	}
 	s.run(10 * time.Minute)
-	if l := s.core.learned(s.now); math.Abs(l.TokensPerMinute/tpm-1) > 0.05 || l.RequestsPerMinute != 0 {
+	if l := s.core.learned(); math.Abs(l.TokensPerMinute/tpm-1) > 0.05 || l.RequestsPerMinute != 0 {
 		t.Errorf("learned %+v, want the quota of %v tokens", l, float64(tpm))
 	}
-	if l := simulate(Options{Start: Learned{TokensPerMinute: tpm}, Concurrency: 1}, open{}, plainJob, 1).core.learned(epoch); l != (Learned{}) {
+	if l := simulate(Options{Start: Learned{TokensPerMinute: tpm}, Concurrency: 1}, open{}, plainJob, 1).core.learned(); l != (Learned{}) {
 		t.Errorf("learned %+v without a refusal, want nothing", l)
 	}
 }
