@@ -344,28 +344,26 @@ func (c *core) cutReason() string {
 	return "refusals in a row: the quota is used up"
 }
 
+// control is the name of a pace for those who watch.
+func (c *core) control(p *pace) string {
+	if p == &c.requestPace {
+		return ControlRequests
+	}
+	return ControlTokens
+}
+
 // tellPace reports what became of a pace since its last cut.
 func (c *core) tellPace(now time.Time, p *pace, action, reason string) {
-	control := ControlTokens
-	if p == &c.requestPace {
-		control = ControlRequests
-	}
-	c.tell(now, control, action, perMinute(p.before), perMinute(p.x), reason)
+	c.tell(now, c.control(p), action, perMinute(p.before), perMinute(p.x), reason)
 }
 
 // undo takes the last cut back.
 func (c *core) undo(now time.Time) {
-	if c.requestPace.last.After(c.tokenPace.last) {
-		from := c.requestPace.x
-		c.requestPace.undo()
-		c.paceRequests(now)
-		c.tell(now, ControlRequests, "undo", perMinute(from), perMinute(c.requestPace.x), "refusals come whatever the pace")
-		return
-	}
-	from := c.tokenPace.x
-	c.tokenPace.undo()
-	c.paceTokens(now)
-	c.tell(now, ControlTokens, "undo", perMinute(from), perMinute(c.tokenPace.x), "refusals come whatever the pace")
+	p := c.cutPace()
+	from := p.x
+	p.undo()
+	c.setPaces(now)
+	c.tell(now, c.control(p), "undo", perMinute(from), perMinute(p.x), "refusals come whatever the pace")
 }
 
 // relearn corrects a cut by the refusals that arrive just after it: what it took for admitted was not.
