@@ -87,6 +87,19 @@ func (w *worker) run(tasks <-chan *task, outcomes chan<- outcome) {
 	}
 }
 
+// warnTooLarge tells, once a run, of a record that the stated quota has no minute for: the service may refuse it whenever it is sent, and being
+// throttled costs no attempt, so that it would be tried all night.
+func (w *worker) warnTooLarge(t *task, cost ratelimit.Cost) {
+	reserves, most, over := w.cfg.Limiter.ExceedsMinute(cost)
+	if !over {
+		return
+	}
+	w.tooLarge.Do(func() {
+		w.cfg.Notify(fmt.Sprintf("%s reserves %.0f tokens, more than the %.0f of a whole minute: such records go alone, and the service may refuse them for good; "+
+			"a smaller max_tokens reserves less", t.rec.Place(), reserves, most))
+	})
+}
+
 // attempt encodes a record if nobody has, waits for a permit and makes one call.
 func (w *worker) attempt(t *task) outcome {
 	if t.req == nil {
@@ -102,12 +115,14 @@ func (w *worker) attempt(t *task) outcome {
 		gate = w.halt
 	}
 	w.weigh(gate, t)
+	cost := ratelimit.Cost{Input: t.req.InputTokens, MaxTokens: t.req.MaxTokens}
+	w.warnTooLarge(t, cost)
 	// Before the permit: whoever waits for room must hold nothing that others wait for.
 	held, stop := w.hold(t)
 	if held == nil {
 		return outcome{task: t, stop: stop}
 	}
-	permit, err := w.cfg.Limiter.Acquire(gate, ratelimit.Cost{Input: t.req.InputTokens, MaxTokens: t.req.MaxTokens})
+	permit, err := w.cfg.Limiter.Acquire(gate, cost)
 	if err != nil {
 		held.Release()
 		return outcome{task: t}

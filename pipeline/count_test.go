@@ -108,6 +108,33 @@ func TestCountedTokensAreReserved(t *testing.T) {
 	}
 }
 
+// A record for which the stated quota has no minute is sent all the same, and told of once.
+func TestRecordLargerThanAMinuteIsTold(t *testing.T) {
+	for tpm, want := range map[float64]int{59_000: 1, 100_000: 0} {
+		bubble(t, func(t *testing.T) {
+			s := newSetup(t, 4, 4, nil)
+			lim, err := ratelimit.New(ratelimit.Options{Concurrency: 4, TokensPerMinute: tpm})
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := func(context.Context, int64) (int64, error) { return 60_000, nil }
+			s.cfg.Limiter, s.cfg.Model, s.cfg.CountTokens = lim, &countingModel{fakeModel: s.model, script: count}, true
+			if err := s.run(t.Context(), t); err != nil || s.store.succeeded() != 4 {
+				t.Errorf("Run() = %v with %d answers, want nil and 4", err, s.store.succeeded())
+			}
+			told := 0
+			for _, note := range s.notices {
+				if strings.Contains(note, "more than the 59000 of a whole minute") {
+					told++
+				}
+			}
+			if told != want || len(s.notices) != want {
+				t.Errorf("a quota of %v: said %q, want it %d times", tpm, s.notices, want)
+			}
+		})
+	}
+}
+
 func TestCountTokensNeedsACounter(t *testing.T) {
 	s := newSetup(t, 1, 1, nil)
 	s.cfg.CountTokens = true

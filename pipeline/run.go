@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ type Runner struct {
 	gate atomic.Pointer[admission]
 
 	counting counting
+	tooLarge sync.Once // a record was told of that reserves more than the quota of a minute
 
 	inFlight atomic.Int64
 	parked   atomic.Int64

@@ -109,6 +109,14 @@ func New(o Options) (*Limiter, error) {
 	return &Limiter{core: newCore(o, time.Now())}, nil
 }
 
+// ExceedsMinute says whether a request reserves more tokens than the stated quota has in a whole minute, and how many both are. Such a request
+// is let go when no other is in flight or was a minute ago; the service may refuse it for good. Where no quota is stated nothing exceeds it.
+// It may be called concurrently.
+func (l *Limiter) ExceedsMinute(c Cost) (reserves, most float64, over bool) {
+	reserves, most = reserve(c), l.core.tpm
+	return reserves, most, most > 0 && reserves > most
+}
+
 // Acquire waits until a request that costs c may be sent. Requests go in the order in which they
 // came. It fails only when ctx ends first, with the cause of that, and then nothing is booked; but where it had been admitted in
 // that moment, its turn in the pace of requests is gone.
